@@ -1,0 +1,4 @@
+#ifndef COTERIE_EXPERT_BANK_H
+#define COTERIE_EXPERT_BANK_H
+#include <coterie/activation.h>
+#endif

@@ -1,0 +1,71 @@
+/** The recipe: every setting of a run, read from YAML, checked against one table of keys.
+ *
+ *  The table (src/run/recipe_keys.c) describes each key once: name, type, default, range, meaning. Parsing, `--set`, `coterie
+ *  help recipe`, docs/recipe.md and the copy in a checkpoint all come from it. */
+#ifndef COTERIE_RECIPE_H
+#define COTERIE_RECIPE_H
+
+#include <coterie/dataset.h>
+#include <coterie/loss.h>
+#include <coterie/model.h>
+#include <coterie/optimizer.h>
+#include <coterie/schedule.h>
+#include <stdio.h>
+
+typedef struct cot_recipe {
+    uint64_t seed;
+    cot_model_options model; /* router settings are model.router, their keys router.* */
+    cot_loss_options loss;
+    cot_dataset_options data;
+    cot_optimizer_options optimizer;
+    cot_schedule schedule;
+    struct {
+        size_t batch;      /**< samples a step, over all ranks */
+        size_t accumulate; /**< micro-batches that a batch is cut into */
+        size_t epochs;     /**< stop after so many epochs ... */
+        size_t steps;      /**< ... or, when not 0, after so many steps */
+        bool shuffle, drop_last;
+        size_t eval_every; /**< epochs between two evaluations */
+    } train;
+    struct {
+        size_t grains;        /**< G, a power of two */
+        bool reproducible;
+        size_t expert_replicas; /**< Q */
+        size_t blas_threads;
+    } parallel;
+    struct {
+        size_t every_epochs, every_steps;
+        double every_minutes;
+        size_t keep;
+    } checkpoint;
+    struct {
+        const char *dir;
+        size_t log_every; /**< steps between two `step` events */
+    } output;
+} cot_recipe;
+
+/** One line of `--set`: "model.experts=64". */
+typedef const char *cot_override;
+
+/** Parse recipe text (YAML), then the overrides in their order. `origin` (a file name) stands in messages. Strings belong
+ *  to the recipe. Not collective: rank 0 reads the file, its text is broadcast, and every rank parses it.
+ *  Errors: COT_E_CONFIG with origin:line, the key, what is wrong and what would be right. */
+COT_MUST_CHECK cot_status cot_recipe_parse(const char *text, const char *origin, size_t override_count,
+                                           const cot_override *overrides, cot_recipe **recipe_out);
+void cot_recipe_destroy(cot_recipe **recipe);
+
+/** The resolved recipe as YAML with every key, in the table's order (allocated). What it prints, cot_recipe_parse
+ *  reads back to the same recipe. With `portable`, keys that say where a run lives rather than what it computes (output.dir) are left out:
+ *  this is the copy that goes into checkpoints. */
+char *cot_recipe_print(const cot_recipe *recipe, bool portable);
+
+/** The keys whose values differ between two recipes: "train.epochs: 14 -> 20" in `line`, called for each key that may
+ *  change what is computed (not the portable ones nor how long, how often or where: train.epochs, train.steps,
+ *  train.eval_every, checkpoint.*, output.*). */
+void cot_recipe_compare(const cot_recipe *before, const cot_recipe *now,
+                        void (*differs)(void *context, const char *line), void *context);
+
+/** `coterie help recipe`: every key with type, default, range and meaning; as docs/recipe.md's table with `markdown`. */
+void cot_recipe_help(FILE *out, bool markdown);
+
+#endif

@@ -1,0 +1,120 @@
+#include <coterie/comm.h>
+#include <coterie/log.h>
+#include <coterie/memory.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_SIZE = 1024 };
+
+static void abort_all_ranks(int exit_code)
+{
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
+
+void cot_comm_mpi_failed(const char *file, int line, const char *call, int mpi_code)
+{
+    char reason[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(mpi_code, reason, &length);
+    cot_abort(file, line, "%s: %s", call, reason);
+}
+
+int cot_comm_int(size_t value)
+{
+    COT_ASSERT(value <= INT_MAX);
+    return (int)value;
+}
+
+/* Ranks of one expert group are consecutive; ranks at the same place in their groups are replicas. */
+static void split_groups(cot_comm *comm)
+{
+    comm->group_size = comm->size / comm->replica_count;
+    comm->group_rank = comm->rank % comm->group_size;
+    comm->replica = comm->rank / comm->group_size;
+    COT_MPI(MPI_Comm_split(comm->world, comm->replica, comm->rank, &comm->group));
+    COT_MPI(MPI_Comm_split(comm->world, comm->group_rank, comm->rank, &comm->replicas));
+}
+
+cot_status cot_comm_create(MPI_Comm parent, int expert_replicas, cot_comm **comm_out)
+{
+    int size = 0;
+    COT_MPI(MPI_Comm_size(parent, &size));
+    if (expert_replicas < 1 || size % expert_replicas != 0)
+        return cot_fail(COT_E_CONFIG,
+                        "parallel.expert_replicas: %d does not divide the %d ranks of this run; use a divisor "
+                        "or another number of ranks",
+                        expert_replicas, size);
+    cot_comm *comm = cot_alloc(1, sizeof *comm);
+    comm->size = size;
+    comm->replica_count = expert_replicas;
+    COT_MPI(MPI_Comm_dup(parent, &comm->world));
+    COT_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
+    COT_MPI(MPI_Comm_rank(comm->world, &comm->rank));
+    split_groups(comm);
+    cot_set_abort_handler(abort_all_ranks);
+    *comm_out = comm;
+    return COT_OK;
+}
+
+void cot_comm_destroy(cot_comm **comm)
+{
+    if (*comm == NULL) return;
+    COT_MPI(MPI_Comm_free(&(*comm)->replicas));
+    COT_MPI(MPI_Comm_free(&(*comm)->group));
+    COT_MPI(MPI_Comm_free(&(*comm)->world));
+    cot_free(*comm);
+    *comm = NULL;
+}
+
+/* Rank 0 prints, whoever failed: one stream, one line. */
+static void report(const cot_comm *comm, int failed_rank, int failed_count)
+{
+    char message[MESSAGE_SIZE] = "";
+    const char *mine = cot_failure();
+    if (comm->rank == failed_rank)
+        snprintf(message, sizeof message, "%s", mine != NULL ? mine : "failed without a message");
+    COT_MPI(MPI_Bcast(message, sizeof message, MPI_CHAR, failed_rank, comm->world));
+    if (comm->rank == 0) {
+        if (failed_count == comm->size)
+            fprintf(stderr, "coterie: %s\n", message);
+        else
+            fprintf(stderr, "coterie: rank %d: %s\n", failed_rank, message);
+        fflush(stderr);
+    }
+    cot_failure_clear();
+}
+
+cot_status cot_comm_agree(const cot_comm *comm, cot_status mine)
+{
+    int lowest = mine == COT_OK ? comm->size : comm->rank;
+    int failures = mine != COT_OK;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, comm->world));
+    if (lowest == comm->size) return COT_OK;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &failures, 1, MPI_INT, MPI_SUM, comm->world));
+    int status = (int)mine;
+    COT_MPI(MPI_Bcast(&status, 1, MPI_INT, lowest, comm->world));
+    report(comm, lowest, failures);
+    return (cot_status)status;
+}
+
+cot_status cot_comm_agree_text(const cot_comm *comm, const char *what, const char *text)
+{
+    char *reference = cot_comm_broadcast_text(comm, text);
+    cot_status status = COT_OK;
+    if (strcmp(reference, text) != 0)
+        status = cot_fail(COT_E_CONFIG, "%s is '%s' here but '%s' on rank 0; all ranks must run alike", what, text,
+                          reference);
+    cot_free(reference);
+    return cot_comm_agree(comm, status);
+}
+
+char *cot_comm_broadcast_text(const cot_comm *comm, const char *text)
+{
+    unsigned long size = comm->rank == 0 ? strlen(text) + 1 : 0;
+    COT_MPI(MPI_Bcast(&size, 1, MPI_UNSIGNED_LONG, 0, comm->world));
+    char *copy = cot_alloc(size, 1);
+    if (comm->rank == 0) memcpy(copy, text, size);
+    COT_MPI(MPI_Bcast(copy, cot_comm_int(size), MPI_CHAR, 0, comm->world));
+    return copy;
+}

@@ -1,0 +1,63 @@
+# One static library a layer. With COTERIE_TESTS each is also built in double precision (suffix _f64).
+
+add_library(coterie_flags INTERFACE)
+# -ffp-contract=off: an element's bits must not depend on whether the compiler found a multiply-add in the vector
+# loop but not in its remainder. The two others change no result and let loops with sqrtf vectorize.
+target_compile_options(coterie_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+  -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(COTERIE_WERROR)
+  target_compile_options(coterie_flags INTERFACE -Werror)
+endif()
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  target_compile_options(coterie_flags INTERFACE -march=x86-64-v2)
+endif()
+if(COTERIE_SANITIZE)
+  target_compile_options(coterie_flags INTERFACE
+    -fsanitize=${COTERIE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(coterie_flags INTERFACE -fsanitize=${COTERIE_SANITIZE})
+endif()
+target_compile_definitions(coterie_flags INTERFACE _GNU_SOURCE)
+
+find_package(Git QUIET)
+set(COTERIE_REVISION "unknown")
+if(Git_FOUND)
+  execute_process(COMMAND ${GIT_EXECUTABLE} -C ${CMAKE_SOURCE_DIR} describe --always --dirty --abbrev=12
+                  OUTPUT_VARIABLE git_revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(git_revision)
+    set(COTERIE_REVISION ${git_revision})
+  endif()
+endif()
+
+function(coterie_layer_target target precision suffix layer depends private)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)
+  if(NOT sources)
+    add_library(${target} INTERFACE)
+    set(scope INTERFACE)
+  else()
+    add_library(${target} STATIC ${sources})
+    set(scope PUBLIC)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:coterie_flags> ${private})
+    target_compile_definitions(${target} PRIVATE
+      COTERIE_VERSION="${PROJECT_VERSION}" COTERIE_REVISION="${COTERIE_REVISION}"
+      COTERIE_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
+  endif()
+  target_compile_definitions(${target} ${scope} ${precision})
+  target_include_directories(${target} ${scope}
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  foreach(dependency IN LISTS depends)
+    if(dependency MATCHES "::|^m$")
+      target_link_libraries(${target} ${scope} ${dependency})
+    else()
+      target_link_libraries(${target} ${scope} coterie_${dependency}${suffix})
+    endif()
+  endforeach()
+endfunction()
+
+function(coterie_layer layer)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE" ${ARGN})
+  coterie_layer_target(coterie_${layer} "" "" ${layer} "${ARG_DEPENDS}" "${ARG_PRIVATE}")
+  if(COTERIE_TESTS)
+    coterie_layer_target(coterie_${layer}_f64 COT_DOUBLE "_f64" ${layer} "${ARG_DEPENDS}" "${ARG_PRIVATE}")
+  endif()
+endfunction()
