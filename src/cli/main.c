@@ -1,0 +1,54 @@
+/* The program: starts MPI, finds the command, and sees that every rank ends with the same code. */
+#include "cli/cli.h"
+
+#include <coterie/log.h>
+#include <coterie/memory.h>
+#include <stdio.h>
+#include <string.h>
+
+static const cot_command *find_command(const char *name)
+{
+    for (size_t i = 0; cot_commands[i] != NULL; i++)
+        if (strcmp(cot_commands[i]->name, name) == 0) return cot_commands[i];
+    return NULL;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-?") == 0) return true;
+    return false;
+}
+
+static cot_status run_command(const cot_comm *world, int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0) return cot_command_help.run(world, 0, NULL);
+    if (strcmp(argv[1], "--version") == 0) {
+        if (world->rank == 0) puts("coterie " COTERIE_VERSION);
+        return COT_OK;
+    }
+    const cot_command *command = find_command(argv[1]);
+    if (command == NULL) return cot_fail(COT_E_USAGE, "unknown command '%s'; see 'coterie help'", argv[1]);
+    if (asks_for_help(argc - 1, argv + 1)) {
+        if (world->rank == 0) cot_cli_help(command);
+        return COT_OK;
+    }
+    return command->run(world, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    cot_comm *world = NULL;
+    if (MPI_Init(&argc, &argv) != MPI_SUCCESS) return COT_E_INTERNAL;
+    cot_status status = cot_comm_create(MPI_COMM_WORLD, 1, &world);
+    COT_ASSERT(status == COT_OK);
+    cot_log_set_rank(world->rank, world->size);
+    status = run_command(world, argc, argv);
+    /* What was agreed on is printed already and has left no message; what was not is the same on every rank. */
+    if (cot_failure() != NULL) status = cot_comm_agree(world, status);
+    cot_comm_destroy(&world);
+    cot_set_abort_handler(NULL);
+    MPI_Finalize();
+    COT_ASSERT(cot_alloc_balance() == 0);
+    return (int)status;
+}
