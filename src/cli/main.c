@@ -3,6 +3,7 @@
 
 #include <coterie/log.h>
 #include <coterie/memory.h>
+#include <coterie/version.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ static cot_status run_command(const cot_comm *world, int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], "--help") == 0) return cot_command_help.run(world, 0, NULL);
     if (strcmp(argv[1], "--version") == 0) {
-        if (world->rank == 0) puts("coterie " COTERIE_VERSION);
+        if (world->rank == 0) printf("coterie %s\n", cot_version());
         return COT_OK;
     }
     const cot_command *command = find_command(argv[1]);
