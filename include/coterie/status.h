@@ -20,7 +20,7 @@ typedef enum cot_status {
 } cot_status;
 
 #define COT_MUST_CHECK __attribute__((warn_unused_result))
-#define COT_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define COT_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
 /** Record one line that says what is wrong and what would be right, and return `status`, so that a failure reads
  *  `return cot_fail(COT_E_DATA, "%s: ...", path);`. The first failure recorded is kept: a later one is its

@@ -74,7 +74,7 @@ static void remove_folder(int rank)
     if (folder[0] != '\0' && rank == 0) nftw(folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
 }
 
-int run_tests(const char *name, const struct CMUnitTest *tests, size_t count, int mpi, int *argc, char ***argv)
+int run_test_group(const char *name, const struct CMUnitTest *tests, size_t count, int mpi, int *argc, char ***argv)
 {
     int rank = 0;
     if (mpi) {

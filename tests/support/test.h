@@ -22,17 +22,17 @@ const char *test_folder(void);
 
 /** Run a group, assert that every allocation was freed, and return the exit code for main. With `mpi`, MPI is initialized before and
  *  finalized after. */
-int run_tests(const char *name, const struct CMUnitTest *tests, size_t count, int mpi, int *argc, char ***argv);
+int run_test_group(const char *name, const struct CMUnitTest *tests, size_t count, int mpi, int *argc, char ***argv);
 
 #define RUN_UNIT_TESTS(tests)                                                                      \
     int main(int argc, char **argv)                                                                \
     {                                                                                              \
-        return run_tests(__FILE__, tests, sizeof(tests) / sizeof((tests)[0]), 0, &argc, &argv);    \
+        return run_test_group(__FILE__, tests, sizeof(tests) / sizeof((tests)[0]), 0, &argc, &argv);    \
     }
 #define RUN_MPI_TESTS(tests)                                                                       \
     int main(int argc, char **argv)                                                                \
     {                                                                                              \
-        return run_tests(__FILE__, tests, sizeof(tests) / sizeof((tests)[0]), 1, &argc, &argv);    \
+        return run_test_group(__FILE__, tests, sizeof(tests) / sizeof((tests)[0]), 1, &argc, &argv);    \
     }
 
 #endif
