@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# The one place that knows which system packages Coterie needs.
+# On Debian and its kin the missing ones are installed (with sudo unless root); elsewhere they are named.
+set -euo pipefail
+
+build_packages=(
+    gcc libc6-dev cmake ninja-build pkg-config git ca-certificates
+    openmpi-bin libopenmpi-dev libopenblas-dev libhdf5-openmpi-dev hdf5-tools
+    libyaml-dev librandom123-dev libjansson-dev zlib1g-dev libssl-dev
+)
+# The reference and the test of the layers are Python; valgrind and clang are second opinions.
+check_packages=(libcmocka-dev python3 python3-numpy python3-h5py valgrind clang clang-format)
+
+packages_for() {
+    case "$1" in
+    build) printf '%s\n' "${build_packages[@]}" ;;
+    check) printf '%s\n' "${build_packages[@]}" "${check_packages[@]}" ;;
+    *) return 1 ;;
+    esac
+}
+
+is_installed() {
+    [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
+}
+
+install_packages() {
+    local as_root=()
+    if [[ "$(id -u)" -ne 0 ]]; then
+        if ! command -v sudo >/dev/null; then
+            echo "setup: not root and there is no sudo; as root, install: $*" >&2
+            return 1
+        fi
+        as_root=(sudo)
+    fi
+    echo "Installing $*"
+    "${as_root[@]}" apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --no-install-recommends "$@" >/dev/null
+}
+
+# Without dpkg there is no list to ask: look for what the build looks for.
+name_what_is_missing() {
+    local missing=() name
+    for name in gcc cmake ninja pkg-config mpicc mpirun; do
+        command -v "$name" >/dev/null || missing+=("$name")
+    done
+    for name in yaml-0.1 jansson openblas zlib libcrypto; do
+        pkg-config --exists "$name" 2>/dev/null || missing+=("$name")
+    done
+    [[ ${#missing[@]} -eq 0 ]] && return 0
+    echo "setup: missing: ${missing[*]}" >&2
+    echo "setup: Coterie needs gcc 12 or later, CMake 3.25, ninja, pkg-config, Open MPI, OpenBLAS, HDF5 built with that" >&2
+    echo "setup: MPI, libyaml, Random123, jansson, zlib and OpenSSL's libcrypto; on Debian 12 these are:" >&2
+    echo "setup: $(packages_for "$1" | tr '\n' ' ')" >&2
+    return 1
+}
+
+main() {
+    local missing=() package
+    if ! packages_for "${1:-}" >/dev/null; then
+        echo "usage: tools/setup.sh build|check    install what building, or what the tests, need" >&2
+        return 64
+    fi
+    if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+        name_what_is_missing "$1"
+        return
+    fi
+    for package in $(packages_for "$1"); do
+        is_installed "$package" || missing+=("$package")
+    done
+    [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
+}
+
+main "$@"
