@@ -38,6 +38,7 @@ function(coterie_layer_target target precision suffix layer depends private)
     add_library(${target} STATIC ${sources})
     set(scope PUBLIC)
     target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:coterie_flags> ${private})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src) # "layer/private.h"
     target_compile_definitions(${target} PRIVATE
       COTERIE_VERSION="${PROJECT_VERSION}" COTERIE_REVISION="${COTERIE_REVISION}"
       COTERIE_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
