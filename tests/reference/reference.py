@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """An independent reference of the model `patch` in NumPy and float64: logits, loss and all gradients.
 
-It knows the model's equations and the checkpoint format and shares no code with the program. A checkpoint gives the weights and
-the recipe; the batch comes from the caller. Every layer is a function that returns its output and its backward pass, each
+It knows the model's equations and shares no code with the program; weights, options and batch come from the caller
+(compare.py takes them from a checkpoint). Every layer is a function that returns its output and its backward pass, each
 one einsum over the whole batch.
 
     reference.py --self-test     compare the backward pass with finite differences, for every option
@@ -144,7 +144,7 @@ def pool(x, kind):
 def loss_of(logits, target, kind, smoothing):
     """Mean over the samples, and its gradient with respect to the logits [B,C]."""
     b, c = logits.shape
-    if kind == "mse":
+    if kind == "mean_squared_error":
         difference = logits[:, 0] - target
         return np.mean(difference**2), 2.0 * difference[:, None] / b
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -205,11 +205,11 @@ def random_params(rng, sizes, options, biases):
 
 def directional_error(rng, params, options, tokens, target):
     """The largest relative error over the parameters of the derivative along one random direction each."""
-    step = 1e-5  # central differences: truncation about step^2, rounding about 1e-16 / step, both near 1e-10 of the loss
+    step = 1e-5  # central differences: truncation about step^2, rounding about 1e-16 / step, both near 1e-10
     grads = evaluate(params, options, tokens, target)[2]
     if sorted(grads) != sorted(params):
         raise SystemExit(f"gradients for {sorted(grads)}, parameters {sorted(params)}")
-    # Some gradients are zero but for rounding (tokens all alike have no dispatch to learn): measured against the largest.
+    # Some gradients are zero but for rounding (tokens all alike leave no dispatch to learn).
     floor = 1e-3 * max(np.linalg.norm(g) for g in grads.values())
     worst = 0.0
     for name, value in params.items():
@@ -227,17 +227,17 @@ def self_test():
     rng = np.random.default_rng(7)
     t, d_in, d, e, p, h = 3, 6, 5, 3, 2, 4
     choices = itertools.product(("none", "logits", "inputs"), ("relu", "gelu"), ("flatten", "mean"),
-                                ("cross_entropy", "mse"), (False, True), (False, True))
+                                ("cross_entropy", "mean_squared_error"), (False, True), (False, True))
     worst, count = 0.0, 0
     for normalize, act, pooling, loss, flag, biases in choices:
         for uniform in ((False, False), (True, False), (False, True)):
             options = {"normalize": normalize, "activation": act, "pool": pooling, "loss": loss,
                        "label_smoothing": 0.1 if flag else 0.0, "residual": flag, "layers": 2,
                        "uniform_dispatch": uniform[0], "uniform_combine": uniform[1]}
-            c = 1 if loss == "mse" else 4
+            c = 1 if loss == "mean_squared_error" else 4
             params = random_params(rng, (t, d_in, d, e, p, h, c), options, biases)
             tokens = rng.standard_normal((4, t, d_in))
-            target = rng.standard_normal(4) if loss == "mse" else rng.integers(0, c, 4)
+            target = rng.standard_normal(4) if loss == "mean_squared_error" else rng.integers(0, c, 4)
             worst = max(worst, directional_error(rng, params, options, tokens, target))
             count += 1
     # A ReLU that changes sides within the step would show as a large error; the seed above has none.

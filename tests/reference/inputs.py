@@ -1,0 +1,123 @@
+"""What the reference reads: a checkpoint with its recipe, and batches of samples."""
+import gzip
+import math
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+def scalar(text):
+    """A YAML scalar of the kinds that a resolved recipe holds."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text
+
+
+def parse_recipe(text):
+    """`section:` lines with indented `key: value` lines below; comments and blank lines between."""
+    recipe, section = {}, None
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if not key.strip() or key.strip().startswith("#") or key.strip() == "---":
+            continue
+        value = value.split(" #")[0]
+        if not value.strip():
+            section = recipe.setdefault(key.strip(), {})
+        elif key[0].isspace():
+            section[key.strip()] = scalar(value)
+        else:
+            recipe[key.strip()] = scalar(value)
+    return recipe
+
+
+def read_arrays(group):
+    """Every data set below a group by its path, in float64."""
+    arrays = {}
+
+    def take(name, node):
+        if isinstance(node, h5py.Dataset):
+            arrays[name.replace("/", ".")] = np.asarray(node, dtype=np.float64)
+
+    group.visititems(take)
+    return arrays
+
+
+def read_checkpoint(path):
+    """Parameters, first moments ({} where there are none), and the recipe."""
+    with h5py.File(path, "r") as file:
+        moments = read_arrays(file["optimizer/m"]) if "optimizer/m" in file else {}
+        text = file.attrs["recipe"]
+        text = text.decode() if isinstance(text, bytes) else str(text)
+        return read_arrays(file["params"]), moments, parse_recipe(text)
+
+
+def model_options(recipe):
+    """The recipe's keys that reference.evaluate takes."""
+    model, router, loss = recipe["model"], recipe["router"], recipe["loss"]
+    if router["noise"] != 0:
+        raise SystemExit("the reference knows no router.noise")
+    return {**{key: model[key] for key in ("layers", "residual", "activation", "pool")},
+            **{key: router[key] for key in ("normalize", "uniform_dispatch", "uniform_combine")},
+            "loss": loss["kind"], "label_smoothing": loss["label_smoothing"]}
+
+
+def read_idx(folder, stem):
+    plain = Path(folder) / stem
+    data = plain.read_bytes() if plain.exists() else gzip.decompress(Path(f"{plain}.gz").read_bytes())
+    axes = data[3]
+    shape = np.frombuffer(data, ">u4", axes, 4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def idx_batch(data, split, count):
+    prefix = {"train": "train", "test": "t10k"}[split]
+    pixels = read_idx(data["path"], f"{prefix}-images-idx3-ubyte")[:count] / 255.0
+    labels = read_idx(data["path"], f"{prefix}-labels-idx1-ubyte")[:count].astype(int)
+    return ((pixels - data["mean"]) / data["deviation"])[:, None], labels
+
+
+def philox(counter, key):
+    """Philox4x32-10 (Salmon et al. 2011): counter, four arrays of 32-bit words, to four such arrays."""
+    mask = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = (np.asarray(word, dtype=np.uint64) for word in counter)
+    k0, k1 = key
+    for _ in range(10):
+        first, second = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = ((second >> np.uint64(32)) ^ c1 ^ np.uint64(k0), second & mask,
+                          (first >> np.uint64(32)) ^ c3 ^ np.uint64(k1), first & mask)
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+def l2norm_batch(data, split, count):
+    """The samples of epoch 0: N(0,1) by Box-Muller from the stream of (seed, purpose, split, sample)."""
+    purpose, epoch = 5, {"train": 0, "test": 2}[split]
+    tokens, width = data["tokens"], data["width"]
+    blocks = -(-tokens * width // 4)
+    block, sample = np.meshgrid(np.arange(blocks), np.arange(count))
+    counter = (block, sample, np.full_like(block, epoch), np.full_like(block, purpose << 24))
+    words = philox(counter, (data["seed"] & 0xFFFFFFFF, data["seed"] >> 32))
+    normals = []
+    for a, b in ((words[0], words[1]), (words[2], words[3])):
+        radius = np.sqrt(-2.0 * np.log((a + 1.0) * 2.0**-32))
+        angle = 2.0 * math.pi * b * 2.0**-32
+        normals += [radius * np.cos(angle), radius * np.sin(angle)]
+    # The program's samples are float32.
+    x = np.stack(normals, axis=-1).reshape(count, 4 * blocks)[:, :tokens * width].astype(np.float32)
+    x = x.astype(np.float64).reshape(count, 1, tokens, width)
+    return x, np.sqrt(np.sum(x * x, axis=(1, 2, 3)))
+
+
+def read_batch(recipe, split, count):
+    """The first `count` samples of a split in their order: images [B,C,Y,X] and labels or values [B]."""
+    source = {"idx": idx_batch, "l2norm": l2norm_batch}[recipe["data"]["source"]]
+    return source(recipe["data"], split, count)
