@@ -1,4 +1,4 @@
-"""Read every include line of src/ and include/coterie/ and name those that go up, sideways or to a library of another layer.
+"""Read every include line of src/ and include/coterie/ and name those that go up, sideways or to another layer's library.
 
     layers.py SOURCE-FOLDER
 
@@ -13,7 +13,7 @@ HEIGHT = {"base": 0, "math": 1, "comm": 1, "io": 2, "param": 3, "moe": 4, "data"
           "special": 6, "run": 7, "cli": 8}
 
 # Public headers without a .c file of their name.
-HEADER_ONLY = {"real": "base", "slots": "moe"}
+HEADER_ONLY = {"real": "base", "slots": "moe", "h5": "io", "data_summary": "data"}
 
 # Library header -> the files that may include it.
 CONFINED = {
