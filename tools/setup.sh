@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The one place that knows which system packages Coterie needs.
-# On Debian and its kin the missing ones are installed (with sudo unless root); elsewhere they are named.
+# The one place that knows which system packages Coterie needs. On Debian and its kin the missing
+# ones are installed (with sudo unless root); elsewhere they are named.
 set -euo pipefail
 
 build_packages=(
@@ -49,16 +49,18 @@ name_what_is_missing() {
     done
     [[ ${#missing[@]} -eq 0 ]] && return 0
     echo "setup: missing: ${missing[*]}" >&2
-    echo "setup: Coterie needs gcc 12 or later, CMake 3.25, ninja, pkg-config, Open MPI, OpenBLAS, HDF5 built with that" >&2
-    echo "setup: MPI, libyaml, Random123, jansson, zlib and OpenSSL's libcrypto; on Debian 12 these are:" >&2
-    echo "setup: $(packages_for "$1" | tr '\n' ' ')" >&2
+    cat >&2 <<END
+setup: Coterie needs gcc 12 or later, CMake 3.25, ninja, pkg-config, Open MPI, OpenBLAS, HDF5 built
+setup: with that MPI, libyaml, Random123, jansson, zlib, libcrypto; on Debian 12 these are:
+setup: $(packages_for "$1" | tr '\n' ' ')
+END
     return 1
 }
 
 main() {
     local missing=() package
     if ! packages_for "${1:-}" >/dev/null; then
-        echo "usage: tools/setup.sh build|check    install what building, or what the tests, need" >&2
+        echo "usage: tools/setup.sh build|check    install what building, or the tests, need" >&2
         return 64
     fi
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -1,16 +1,17 @@
-"""Read every include line of src/ and include/coterie/ and name those that go up, sideways or to another layer's library.
+"""Name the include lines that go up, sideways or to another layer's library.
 
     layers.py SOURCE-FOLDER
 
-A header of include/coterie/ belongs to the layer that holds the .c file of its name. Exit code 1 when a line is wrong.
+It reads every file of src/ and include/coterie/. A header of include/coterie/ belongs to the layer
+that holds the .c file of its name. Exit code 1 when a line is wrong.
 """
 import re
 import sys
 from pathlib import Path
 
 # The higher may include the lower; layers of one height know nothing of each other.
-HEIGHT = {"base": 0, "math": 1, "comm": 1, "io": 2, "param": 3, "moe": 4, "data": 5, "optim": 5, "model": 5,
-          "special": 6, "run": 7, "cli": 8}
+HEIGHT = {"base": 0, "math": 1, "comm": 1, "io": 2, "param": 3, "moe": 4, "data": 5, "optim": 5,
+          "model": 5, "special": 6, "run": 7, "cli": 8}
 
 # Public headers without a .c file of their name.
 HEADER_ONLY = {"real": "base", "slots": "moe", "h5": "io", "data_summary": "data"}
@@ -45,8 +46,8 @@ class Tree:
         if len(homes) == 1:
             return homes[0]
         found = " and ".join(homes) if homes else "nowhere"
-        self.problems.append(f"include/coterie/{name}: its .c file is {found}; it must be in one layer "
-                             f"(or name the header in HEADER_ONLY of layers.py)")
+        self.problems.append(f"include/coterie/{name}: its .c file is {found}; it must be in one "
+                             f"layer (or name the header in HEADER_ONLY of layers.py)")
         return None
 
     def target_layer(self, path, bracket, target):
@@ -59,7 +60,8 @@ class Tree:
             return path.parent.name
         if (self.src / target).is_file():
             return target.split("/")[0]
-        self.problems.append(f"{path.relative_to(self.root)}: includes \"{target}\", which is not under src/")
+        where = path.relative_to(self.root)
+        self.problems.append(f"{where}: includes \"{target}\", which is not under src/")
         return None
 
     def check_line(self, path, layer, bracket, target):
@@ -74,7 +76,7 @@ class Tree:
         other = self.target_layer(path, bracket, target)
         if other is not None and other != layer and HEIGHT[other] >= HEIGHT[layer]:
             way = "up" if HEIGHT[other] > HEIGHT[layer] else "sideways"
-            self.problems.append(f"{where}: layer {layer} includes {target} of layer {other}: {way}")
+            self.problems.append(f"{where}: layer {layer} includes {target} of {other}: {way}")
 
     def check_file(self, path, layer):
         for bracket, target in INCLUDE.findall(path.read_text()):
@@ -86,9 +88,10 @@ class Tree:
             self.problems.append(f"include/coterie/{UMBRELLA}: missing")
             return
         included = {target for _, target in INCLUDE.findall((self.public / UMBRELLA).read_text())}
-        wanted = {f"coterie/{path.name}" for path in self.public.glob("*.h") if path.name != UMBRELLA}
+        names = {path.name for path in self.public.glob("*.h")} - {UMBRELLA}
+        wanted = {f"coterie/{name}" for name in names}
         for target in sorted(wanted ^ included):
-            what = "does not include" if target in wanted else "includes a header that is not there:"
+            what = "does not include" if target in wanted else "includes what is not there:"
             self.problems.append(f"include/coterie/{UMBRELLA}: {what} {target}")
 
     def check(self):

@@ -7,7 +7,8 @@ check="$source_folder/tests/cli/layers.py"
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 
-# plant FILE LINE MESSAGE: the check must refuse a copy in which FILE begins with LINE, and say MESSAGE.
+# plant FILE LINE MESSAGE: the check must refuse a copy in which FILE begins with LINE, and say
+# MESSAGE.
 plant() {
     local file="$1" line="$2" message="$3" copy="$scratch/copy"
     rm -rf "$copy"
@@ -27,10 +28,10 @@ plant() {
 
 python3 "$check" "$source_folder"
 
-plant src/base/clock.c '#include <coterie/comm.h>' 'layer base includes coterie/comm.h of layer comm: up'
-plant src/math/softmax.c '#include <coterie/comm.h>' 'layer math includes coterie/comm.h of layer comm: sideways'
-plant src/param/param.c '  #  include "cli/cli.h"' 'layer param includes cli/cli.h of layer cli: up'
-plant include/coterie/status.h '#include <coterie/model.h>' 'layer base includes coterie/model.h of layer model: up'
+plant src/base/clock.c '#include <coterie/comm.h>' 'includes coterie/comm.h of comm: up'
+plant src/math/softmax.c '#include <coterie/comm.h>' 'includes coterie/comm.h of comm: sideways'
+plant src/param/param.c '  #  include "cli/cli.h"' 'includes cli/cli.h of cli: up'
+plant include/coterie/status.h '#include <coterie/model.h>' 'includes coterie/model.h of model: up'
 plant src/comm/comm.c '#include <hdf5.h>' 'must not include <hdf5.h>'
 plant src/math/softmax.c '#include <cblas.h>' 'must not include <cblas.h>'
 plant src/math/softmax.c '#include <mpi.h>' 'must not include <mpi.h>'

@@ -2,10 +2,11 @@
 """Compare the program's logits, loss and gradients with the reference.
 
     compare.py glyphs     several combinations of options, on glyphs and on l2norm
-    compare.py mnist      the recipe mnist.yaml on the MNIST images in the folder that COTERIE_MNIST names
+    compare.py mnist      the recipe mnist.yaml, on MNIST in the folder that COTERIE_MNIST names
 
-Adam with beta1 = 0 makes the first moment after one step the gradient itself: `train --steps 0` writes the weights, one
-more step the gradient. The environment names the program (COTERIE) and the source folder (COTERIE_SOURCE).
+Adam with beta1 = 0 makes the first moment after one step the gradient itself: `train --steps 0`
+writes the weights, one more step the gradient. The environment names the program (COTERIE) and the
+source folder (COTERIE_SOURCE).
 """
 import json
 import os
@@ -20,13 +21,16 @@ from inputs import model_options, read_batch, read_checkpoint
 from reference import evaluate, patches_of
 
 RANKS = 2
-# float32 against float64: sums of up to 256 * 196 products, each off by 6e-8 or less, most of it averaging out.
+# float32 against float64: sums of up to 256 * 196 products, each off by 6e-8 or less, most of it
+# averaging out.
 GRADIENT_TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5
 
-COMMON = ["seed=3", "optimizer.kind=adam", "optimizer.beta1=0", "optimizer.weight_decay=0", "optimizer.clip_norm=0",
-          "train.shuffle=false", "train.batch=96", "train.eval_every=0", "checkpoint.keep=0"]
+COMMON = [
+    "seed=3", "optimizer.kind=adam", "optimizer.beta1=0", "optimizer.weight_decay=0",
+    "optimizer.clip_norm=0", "train.shuffle=false", "train.batch=96", "train.eval_every=0",
+    "checkpoint.keep=0"]
 
 CASES = {
     "the paper's layer": ["model.experts=16", "model.expert_hidden_total=128"],
@@ -36,25 +40,27 @@ CASES = {
         "model.layers=2", "model.residual=true", "model.expert_bias=true", "model.pool=mean",
         "model.head_bias=true", "loss.label_smoothing=0.1"],
     "none, gelu, two slots": [
-        "router.normalize=none", "router.init=lecun_normal", "model.activation=gelu", "model.experts=6",
-        "model.slots=2", "model.expert_hidden=8", "model.expert_bias=true"],
+        "router.normalize=none", "router.init=lecun_normal", "model.activation=gelu",
+        "model.experts=6", "model.slots=2", "model.expert_hidden=8", "model.expert_bias=true"],
     "inputs, two layers, embedding": [
-        "model.experts=3", "model.slots=2", "model.expert_hidden=7", "model.embed=10", "model.layers=2",
-        "model.residual=true", "train.accumulate=2"],
+        "model.experts=3", "model.slots=2", "model.expert_hidden=7", "model.embed=10",
+        "model.layers=2", "model.residual=true", "train.accumulate=2"],
     "uniform dispatch": [
-        "router.uniform_dispatch=true", "model.experts=4", "model.expert_hidden=8", "model.head_bias=true"],
+        "router.uniform_dispatch=true", "model.experts=4", "model.expert_hidden=8",
+        "model.head_bias=true"],
     "uniform combine": [
-        "router.uniform_combine=true", "router.normalize=logits", "model.experts=4", "model.slots=2",
-        "model.expert_hidden=8", "model.activation=gelu"],
+        "router.uniform_combine=true", "router.normalize=logits", "model.experts=4",
+        "model.slots=2", "model.expert_hidden=8", "model.activation=gelu"],
     "one expert, frozen router, replicas": [
         "model.experts=1", "model.slots=4", "model.expert_hidden=8", "router.freeze=true",
         "parallel.expert_replicas=2"],
 }
 
-L2NORM = ["data.source=l2norm", "data.train_samples=200", "data.test_samples=50", "data.tokens=4", "data.width=8",
-          "loss.kind=mean_squared_error", "model.patch_height=1", "model.patch_width=8", "model.experts=5",
-          "model.slots=2", "model.expert_hidden=6", "model.expert_bias=true", "model.head_bias=true",
-          "router.normalize=none", "router.init=lecun_normal"]
+L2NORM = [
+    "data.source=l2norm", "data.train_samples=200", "data.test_samples=50", "data.tokens=4",
+    "data.width=8", "loss.kind=mean_squared_error", "model.patch_height=1", "model.patch_width=8",
+    "model.experts=5", "model.slots=2", "model.expert_hidden=6", "model.expert_bias=true",
+    "model.head_bias=true", "router.normalize=none", "router.init=lecun_normal"]
 
 
 class Program:
@@ -64,30 +70,33 @@ class Program:
         self.path = os.environ["COTERIE"]
         self.scratch = Path(scratch)
         self.launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(RANKS)]
-        self.environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                            "OPENBLAS_NUM_THREADS": "1"}
+        self.environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
+                            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OPENBLAS_NUM_THREADS": "1"}
 
     def run(self, *arguments):
-        done = subprocess.run([*self.launcher, self.path, *map(str, arguments)], env=self.environment,
+        words = [str(argument) for argument in arguments]
+        done = subprocess.run([*self.launcher, self.path, *words], env=self.environment,
                               capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
-            raise SystemExit(f"coterie {' '.join(map(str, arguments))}: exit code {done.returncode}\n{done.stderr}")
+            said = f"exit code {done.returncode}\n{done.stderr}"
+            raise SystemExit(f"coterie {' '.join(words)}: {said}")
         return done.stdout
 
     def one_step(self, recipe, overrides):
         """Checkpoints before and after the first step."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
-        settings = [part for line in [*overrides, f"output.dir={folder}"] for part in ("--set", line)]
+        settings = [f"--set={line}" for line in [*overrides, f"output.dir={folder}"]]
         self.run("train", recipe, *settings, "--steps", 0)
         self.run("train", recipe, *settings, "--resume", "auto", "--steps", 1)
         return folder / "checkpoint-0.h5", folder / "checkpoint-1.h5"
 
     def predictions(self, checkpoint):
-        """Logits and labels by sample of the test split, and the loss."""
+        """Logits and labels by sample of the test split, and their loss."""
         path = checkpoint.with_suffix(".predictions.h5")
         said = json.loads(self.run("eval", checkpoint, "--predictions", path, "--format", "json"))
         with h5py.File(path, "r") as file:
-            return np.asarray(file["logits"], dtype=np.float64), np.asarray(file["labels"]), said["loss"]
+            logits, labels = np.asarray(file["logits"], np.float64), np.asarray(file["labels"])
+        return logits, labels, said["loss"]
 
 
 def relative(a, b):
@@ -101,13 +110,14 @@ def reference_of(params, recipe, split, count):
 
 
 def gradient_problems(before, after):
-    """Yield a line for each parameter whose gradient is off, and return the largest error."""
+    """A line for each parameter whose gradient is off, and the largest error."""
     params, _, recipe = read_checkpoint(before)
     stepped, moments, _ = read_checkpoint(after)
     grads = reference_of(params, recipe, "train", recipe["train"]["batch"])[2]
     problems, worst = [], 0.0
-    if sorted(grads) != sorted(params) or sorted(moments) != sorted(params):
-        return [f"parameters {sorted(params)}, moments {sorted(moments)}, reference {sorted(grads)}"], worst
+    names = [sorted(params), sorted(moments), sorted(grads)]
+    if names[0] != names[1] or names[0] != names[2]:
+        return ["parameters {}, moments {}, reference {}".format(*names)], worst
     for name, grad in grads.items():
         if recipe["router"]["freeze"] and name.split(".")[-1] in ("phi", "scale"):
             if not np.array_equal(params[name], stepped[name]):
@@ -157,7 +167,8 @@ def main():
             glyphs = Path(scratch) / "glyphs"
             program.run("data", "make", "glyphs", "-o", glyphs, "--train", 200, "--test", 50)
             data = ["data.source=idx", f"data.path={glyphs}"]
-            good = [compare(program, name, recipe, [*COMMON, *data, *case]) for name, case in CASES.items()]
+            good = [compare(program, name, recipe, [*COMMON, *data, *case])
+                    for name, case in CASES.items()]
             good += [compare(program, "l2norm", recipe, [*COMMON, *L2NORM])]
         else:
             raise SystemExit(__doc__)

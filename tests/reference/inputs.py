@@ -71,8 +71,8 @@ def model_options(recipe):
 
 
 def read_idx(folder, stem):
-    plain = Path(folder) / stem
-    data = plain.read_bytes() if plain.exists() else gzip.decompress(Path(f"{plain}.gz").read_bytes())
+    plain, packed = Path(folder) / stem, Path(folder) / f"{stem}.gz"
+    data = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
     axes = data[3]
     shape = np.frombuffer(data, ">u4", axes, 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
@@ -86,7 +86,7 @@ def idx_batch(data, split, count):
 
 
 def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011): counter, four arrays of 32-bit words, to four such arrays."""
+    """Philox4x32-10 (Salmon et al. 2011): from four arrays of 32-bit words to four such arrays."""
     mask = np.uint64(0xFFFFFFFF)
     c0, c1, c2, c3 = (np.asarray(word, dtype=np.uint64) for word in counter)
     k0, k1 = key
@@ -99,7 +99,7 @@ def philox(counter, key):
 
 
 def l2norm_batch(data, split, count):
-    """The samples of epoch 0: N(0,1) by Box-Muller from the stream of (seed, purpose, split, sample)."""
+    """Samples of epoch 0: N(0,1) by Box-Muller, from the stream (seed, purpose, split, sample)."""
     purpose, epoch = 5, {"train": 0, "test": 2}[split]
     tokens, width = data["tokens"], data["width"]
     blocks = -(-tokens * width // 4)
@@ -118,6 +118,6 @@ def l2norm_batch(data, split, count):
 
 
 def read_batch(recipe, split, count):
-    """The first `count` samples of a split in their order: images [B,C,Y,X] and labels or values [B]."""
+    """The first `count` samples of a split: images [B,C,Y,X], and labels or values [B]."""
     source = {"idx": idx_batch, "l2norm": l2norm_batch}[recipe["data"]["source"]]
     return source(recipe["data"], split, count)

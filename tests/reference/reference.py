@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""An independent reference of the model `patch` in NumPy and float64: logits, loss and all gradients.
+"""An independent reference of the model `patch` in NumPy and float64: logits, loss, all gradients.
 
-It knows the model's equations and shares no code with the program; weights, options and batch come from the caller
-(compare.py takes them from a checkpoint). Every layer is a function that returns its output and its backward pass, each
-one einsum over the whole batch.
+It knows the model's equations and shares no code with the program; weights, options and batch come
+from the caller (compare.py takes them from a checkpoint). Every layer is a function that returns
+its output and its backward pass, each one einsum over the whole batch.
 
     reference.py --self-test     compare the backward pass with finite differences, for every option
 
-Letters: B samples, T tokens, D token width, E experts, P slots per expert, S = E P, H hidden width, C outputs.
+Letters: B samples, T tokens, D token width, E experts, P slots per expert, S = E P, H hidden width,
+C outputs.
 """
 import itertools
 import math
@@ -125,9 +126,10 @@ def linear(x, params, name):
     y = x @ w if bias is None else x @ w + bias
 
     def backward(dy, grads):
-        grads[name + "w"] = np.einsum("ni,no->io", x.reshape(-1, w.shape[0]), dy.reshape(-1, w.shape[1]))
+        flat_x, flat_dy = x.reshape(-1, w.shape[0]), dy.reshape(-1, w.shape[1])
+        grads[name + "w"] = np.einsum("ni,no->io", flat_x, flat_dy)
         if bias is not None:
-            grads[name + "b"] = dy.reshape(-1, w.shape[1]).sum(axis=0)
+            grads[name + "b"] = flat_dy.sum(axis=0)
         return dy @ w.T
 
     return y, backward
@@ -155,10 +157,11 @@ def loss_of(logits, target, kind, smoothing):
 
 
 def patches_of(images, height, width):
-    """images [B,C,Y,X] -> [B,T,D]: patches in row-major order, each in the order channel, row, column."""
+    """images [B,C,Y,X] -> [B,T,D]: patches in row-major order, each as channel, row, column."""
     b, c, y, x = images.shape
-    grid = images.reshape(b, c, y // height, height, x // width, width)
-    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(b, (y // height) * (x // width), c * height * width)
+    rows, columns = y // height, x // width
+    grid = images.reshape(b, c, rows, height, columns, width).transpose(0, 2, 4, 1, 3, 5)
+    return grid.reshape(b, rows * columns, c * height * width)
 
 
 def evaluate(params, options, tokens, target):
@@ -204,8 +207,8 @@ def random_params(rng, sizes, options, biases):
 
 
 def directional_error(rng, params, options, tokens, target):
-    """The largest relative error over the parameters of the derivative along one random direction each."""
-    step = 1e-5  # central differences: truncation about step^2, rounding about 1e-16 / step, both near 1e-10
+    """The largest relative error, over the parameters, of the slope along one random direction."""
+    step = 1e-5  # central differences: truncation near step^2, rounding near 1e-16 / step
     grads = evaluate(params, options, tokens, target)[2]
     if sorted(grads) != sorted(params):
         raise SystemExit(f"gradients for {sorted(grads)}, parameters {sorted(params)}")
@@ -214,9 +217,9 @@ def directional_error(rng, params, options, tokens, target):
     worst = 0.0
     for name, value in params.items():
         direction = rng.standard_normal(value.shape)
-        losses = [evaluate({**params, name: value + sign * step * direction}, options, tokens, target)[1]
-                  for sign in (1.0, -1.0)]
-        numeric = (losses[0] - losses[1]) / (2.0 * step)
+        ahead, behind = ({**params, name: value + sign * direction} for sign in (step, -step))
+        numeric = (evaluate(ahead, options, tokens, target)[1] -
+                   evaluate(behind, options, tokens, target)[1]) / (2.0 * step)
         exact = np.sum(grads[name] * direction)
         norm = max(np.linalg.norm(grads[name]), floor) * np.linalg.norm(direction)
         worst = max(worst, abs(numeric - exact) / norm)
@@ -226,23 +229,26 @@ def directional_error(rng, params, options, tokens, target):
 def self_test():
     rng = np.random.default_rng(7)
     t, d_in, d, e, p, h = 3, 6, 5, 3, 2, 4
+    losses = ("cross_entropy", "mean_squared_error")
     choices = itertools.product(("none", "logits", "inputs"), ("relu", "gelu"), ("flatten", "mean"),
-                                ("cross_entropy", "mean_squared_error"), (False, True), (False, True))
+                                losses, (False, True), (False, True))
     worst, count = 0.0, 0
     for normalize, act, pooling, loss, flag, biases in choices:
         for uniform in ((False, False), (True, False), (False, True)):
             options = {"normalize": normalize, "activation": act, "pool": pooling, "loss": loss,
                        "label_smoothing": 0.1 if flag else 0.0, "residual": flag, "layers": 2,
                        "uniform_dispatch": uniform[0], "uniform_combine": uniform[1]}
-            c = 1 if loss == "mean_squared_error" else 4
+            regression = loss == "mean_squared_error"
+            c = 1 if regression else 4
             params = random_params(rng, (t, d_in, d, e, p, h, c), options, biases)
             tokens = rng.standard_normal((4, t, d_in))
-            target = rng.standard_normal(4) if loss == "mean_squared_error" else rng.integers(0, c, 4)
+            target = rng.standard_normal(4) if regression else rng.integers(0, c, 4)
             worst = max(worst, directional_error(rng, params, options, tokens, target))
             count += 1
-    # A ReLU that changes sides within the step would show as a large error; the seed above has none.
+    # A ReLU that changes sides within the step would show as a large error; the seed above has
+    # none.
     if not worst < 1e-6:
-        raise SystemExit(f"reference.py: gradient against finite differences: relative error {worst:.2e}")
+        raise SystemExit(f"reference.py: gradients off finite differences by {worst:.2e}")
     print(f"reference.py: {count} combinations of options, largest relative error {worst:.1e}")
 
 

@@ -1,5 +1,6 @@
-# What Coterie stands on. Every target below is linked by name; nothing else looks for a library. Installed too, beside
-# coterieConfig.cmake: what a program links when it uses the library is found the same way.
+# What Coterie stands on. Every target below is linked by name; nothing else looks for a library.
+# Installed too, beside coterieConfig.cmake: what a program links when it uses the library is found
+# the same way.
 find_package(PkgConfig REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(ZLIB REQUIRED)

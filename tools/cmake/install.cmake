@@ -1,5 +1,6 @@
-# `cmake --install`: the program, one static library a layer, the public headers, the recipes, and two ways to find them:
-# find_package(coterie) with the target coterie::coterie, and `pkg-config --static coterie`.
+# `cmake --install`: the program, one static library a layer, the public headers, the recipes, and
+# two ways to find them: find_package(coterie) with the target coterie::coterie, and `pkg-config
+# --static coterie`.
 include(CMakePackageConfigHelpers)
 
 set(coterie_layers base math comm io param moe model optim data special run)
@@ -27,7 +28,8 @@ install(FILES ${CMAKE_BINARY_DIR}/coterieConfig.cmake ${CMAKE_BINARY_DIR}/coteri
               tools/cmake/dependencies.cmake
         DESTINATION ${coterie_package_dir})
 
-# What pkg-config prints: the layers from the top down, as a linker wants static libraries, then what they stand on.
+# What pkg-config prints: the layers from the top down, as a linker wants static libraries, then
+# what they stand on.
 function(coterie_join_flags out prefix)
   list(REMOVE_DUPLICATES ARGN)
   list(TRANSFORM ARGN PREPEND "${prefix}")

@@ -1,8 +1,10 @@
-# One static library a layer. With COTERIE_TESTS each is also built in double precision (suffix _f64).
+# One static library a layer. With COTERIE_TESTS each is also built in double precision (suffix
+# _f64).
 
 add_library(coterie_flags INTERFACE)
-# -ffp-contract=off: an element's bits must not depend on whether the compiler found a multiply-add in the vector
-# loop but not in its remainder. The two others change no result and let loops with sqrtf vectorize.
+# -ffp-contract=off: an element's bits must not depend on whether the compiler found a multiply-add
+# in the vector loop but not in its remainder. The two others change no result and let loops with
+# sqrtf vectorize.
 target_compile_options(coterie_flags INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
   -ffp-contract=off -fno-math-errno -fno-trapping-math)
