@@ -1,4 +1,35 @@
+/** The experts of one rank: two-layer MLPs D -> H -> D, forward and backward.
+ *
+ *      f_e(x) = W2^T act(W1^T x + b1) + b2
+ *
+ *  Knows nothing of MPI. An expert's product takes the rows of one grain, so its shape does not
+ * depend on the ranks; weight gradients add the grains in the order of their index. */
 #ifndef COTERIE_EXPERT_BANK_H
 #define COTERIE_EXPERT_BANK_H
+
 #include <coterie/activation.h>
+#include <coterie/param.h>
+#include <coterie/router.h>
+#include <coterie/slots.h>
+
+typedef struct cot_expert_bank cot_expert_bank;
+
+/** Register w1 [E,D,H], b1 [E,H], w2 [E,H,D], b2 [E,D] (biases when `bias`) under
+ * "<prefix>.experts", and take workspace for buffers of at most `rows` rows, of which one expert in
+ * one grain has at most `block_rows`. Initial values are uniform in +-1/sqrt(fan_in). */
+cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
+                                        bool bias, size_t rows, size_t block_rows,
+                                        cot_params *params, const char *prefix);
+void cot_expert_bank_destroy(cot_expert_bank **bank);
+
+/** out [rows,D] = f_e(in [rows,D]) row by row, for the rows and experts that `slots` describes. out
+ * may not alias in. */
+void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+                             cot_real *out);
+
+/** From in and dout [rows,D], after the forward pass of the same rows: adds to the gradients of the
+ * parameters, and the gradient with respect to `in` overwrites dout. */
+void cot_expert_bank_backward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+                              cot_real *dout);
+
 #endif

@@ -1,19 +1,21 @@
 /** HDF5 files: the only layer that knows the library.
  *
- *  A file is written by all ranks together through MPI-IO and read by each rank for itself. Data sets are rows along the
- *  first axis: a rank writes or reads a block of consecutive rows. Every data set is chunked and has a Fletcher-32
- *  checksum; attributes are fixed-length text or scalar numbers and lie in object headers, which HDF5 checksums, so a
- *  damaged file is noticed wherever the damage is.
+ *  A file is written by all ranks together through MPI-IO and read by each rank for itself. Data
+ * sets are rows along the first axis: a rank writes or reads a block of consecutive rows. Every
+ * data set is chunked and has a Fletcher-32 checksum; attributes are fixed-length text or scalar
+ * numbers and lie in object headers, which HDF5 checksums, so a damaged file is noticed wherever
+ * the damage is.
  *
- *  While a file is written, a disk that fails on one rank is not reported to HDF5: the library would leave its
- *  collective sequence on that rank and hang the others (src/io/write_guard.c). The failure is kept and comes out of
- *  cot_h5_finish. */
+ *  While a file is written, a disk that fails on one rank is not reported to HDF5: the library
+ * would leave its collective sequence on that rank and hang the others (src/io/write_guard.c). The
+ * failure is kept and comes out of cot_h5_finish. */
 #ifndef COTERIE_H5_H
 #define COTERIE_H5_H
 
 #include <coterie/comm.h>
 #include <coterie/real.h>
 #include <coterie/status.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,9 +44,10 @@ const char *cot_h5_type_name(cot_h5_type type);
 /** What a data set is. */
 typedef struct cot_h5_shape {
     cot_h5_type type;
-    size_t axis_count, dims[COT_H5_MAX_AXES]; /**< at least one axis: scalars cannot be checksummed */
-    size_t chunk_rows; /**< rows of the first axis that share a chunk; 0: all of them */
-    bool extensible;   /**< the first axis may grow */
+    size_t axis_count,
+        dims[COT_H5_MAX_AXES]; /**< at least one axis: scalars cannot be checksummed */
+    size_t chunk_rows;         /**< rows of the first axis that share a chunk; 0: all of them */
+    bool extensible;           /**< the first axis may grow */
 } cot_h5_shape;
 
 typedef struct cot_h5_file cot_h5_file;
@@ -58,17 +61,19 @@ void cot_h5_names_free(cot_h5_names *names);
 
 /* ---- files ---- */
 
-/** Create a file for writing; one of that name is replaced. Collective over the world of `comm`, every rank alike;
- *  with comm NULL by this process alone. The outcome is agreed on.
- *  Errors: COT_E_CREATE, on every rank. */
-COT_MUST_CHECK cot_status cot_h5_create(const cot_comm *comm, const char *path, cot_h5_file **file_out);
+/** Create a file for writing; one of that name is replaced. Collective over the world of `comm`,
+ * every rank alike; with comm NULL by this process alone. The outcome is agreed on. Errors:
+ * COT_E_CREATE, on every rank. */
+COT_MUST_CHECK cot_status cot_h5_create(const cot_comm *comm, const char *path,
+                                        cot_h5_file **file_out);
 
-/** Close a file that was written. Collective as cot_h5_create, also after a failed write. Not agreed on.
- *  Errors: COT_E_IO when any byte this rank had to write did not arrive. */
+/** Close a file that was written. Collective as cot_h5_create, also after a failed write. Not
+ * agreed on. Errors: COT_E_IO when any byte this rank had to write did not arrive. */
 COT_MUST_CHECK cot_status cot_h5_finish(cot_h5_file **file);
 
 /** Open a file to read. Not collective.
- *  Errors: COT_E_NOINPUT when it is not there or not readable, COT_E_DATA when it is not a complete HDF5 file. */
+ *  Errors: COT_E_NOINPUT when it is not there or not readable, COT_E_DATA when it is not a complete
+ * HDF5 file. */
 COT_MUST_CHECK cot_status cot_h5_open(const char *path, cot_h5_file **file_out);
 
 /** Close a file that was read; accepts NULL. */
@@ -76,20 +81,22 @@ void cot_h5_close(cot_h5_file **file);
 
 const char *cot_h5_path(const cot_h5_file *file);
 
-/* ---- writing: each call is collective over the ranks that created the file, with the same arguments on every rank
- *      except where it says so. Errors: COT_E_IO. ---- */
+/* ---- writing: each call is collective over the ranks that created the file, with the same
+ * arguments on every rank except where it says so. Errors: COT_E_IO. ---- */
 
-/** Create a group that keeps track of the order in which its members were created. Its parent must be there. */
+/** Create a group that keeps track of the order in which its members were created. Its parent must
+ * be there. */
 COT_MUST_CHECK cot_status cot_h5_create_group(cot_h5_file *file, const char *group);
 
 /** Create a data set, filled by cot_h5_write_rows. */
 COT_MUST_CHECK cot_status cot_h5_create_dataset(cot_h5_file *file, const char *dataset,
                                                 const cot_h5_shape *shape);
 
-/** Write the rows [first_row, first_row + rows). Rows, their number (0 for a rank that holds none) and data are each
- *  rank's own; no two ranks write the same row. `type` must be the data set's. */
-COT_MUST_CHECK cot_status cot_h5_write_rows(cot_h5_file *file, const char *dataset, cot_h5_type type,
-                                            size_t first_row, size_t rows, const void *data);
+/** Write the rows [first_row, first_row + rows). Rows, their number (0 for a rank that holds none)
+ * and data are each rank's own; no two ranks write the same row. `type` must be the data set's. */
+COT_MUST_CHECK cot_status cot_h5_write_rows(cot_h5_file *file, const char *dataset,
+                                            cot_h5_type type, size_t first_row, size_t rows,
+                                            const void *data);
 
 /** Attach an attribute to a group or data set ("/" for the file). */
 COT_MUST_CHECK cot_status cot_h5_set_text(cot_h5_file *file, const char *object, const char *name,
@@ -101,41 +108,50 @@ COT_MUST_CHECK cot_status cot_h5_set_double(cot_h5_file *file, const char *objec
 
 /* ---- reading: not collective. Errors: COT_E_DATA, naming the file and the object. ---- */
 
-typedef enum cot_h5_kind { COT_H5_MISSING, COT_H5_GROUP, COT_H5_DATASET, COT_H5_UNKNOWN } cot_h5_kind;
+typedef enum cot_h5_kind {
+    COT_H5_MISSING,
+    COT_H5_GROUP,
+    COT_H5_DATASET,
+    COT_H5_UNKNOWN
+} cot_h5_kind;
 
-/** What stands under a name. Links to elsewhere and named types are COT_H5_UNKNOWN, and so is what cannot be opened. */
+/** What stands under a name. Links to elsewhere and named types are COT_H5_UNKNOWN, and so is what
+ * cannot be opened. */
 cot_h5_kind cot_h5_kind_of(const cot_h5_file *file, const char *object);
 
 /** Names of the members of a group, and of the attributes of an object. */
-COT_MUST_CHECK cot_status cot_h5_members(const cot_h5_file *file, const char *group, cot_h5_names *names_out);
+COT_MUST_CHECK cot_status cot_h5_members(const cot_h5_file *file, const char *group,
+                                         cot_h5_names *names_out);
 COT_MUST_CHECK cot_status cot_h5_attributes(const cot_h5_file *file, const char *object,
                                             cot_h5_names *names_out);
 
-/** Shape and type of a data set; type is COT_H5_OTHER where it is none of ours, and axis_count 0 for a scalar. */
+/** Shape and type of a data set; type is COT_H5_OTHER where it is none of ours, and axis_count 0
+ * for a scalar. */
 COT_MUST_CHECK cot_status cot_h5_shape_of(const cot_h5_file *file, const char *dataset,
                                           cot_h5_shape *shape_out);
 
 /** Read the rows [first_row, first_row + rows) as `type`, checksums verified. */
-COT_MUST_CHECK cot_status cot_h5_read_rows(const cot_h5_file *file, const char *dataset, cot_h5_type type,
-                                           size_t first_row, size_t rows, void *data);
+COT_MUST_CHECK cot_status cot_h5_read_rows(const cot_h5_file *file, const char *dataset,
+                                           cot_h5_type type, size_t first_row, size_t rows,
+                                           void *data);
 
-/** Any attribute: `count` elements of `type`, allocated; text ends with a zero that count does not include.
- *  For COT_H5_OTHER there is no data. Release with cot_h5_value_free. */
+/** Any attribute: `count` elements of `type`, allocated; text ends with a zero that count does not
+ * include. For COT_H5_OTHER there is no data. Release with cot_h5_value_free. */
 typedef struct cot_h5_value {
     cot_h5_type type;
     size_t count;
     void *data;
 } cot_h5_value;
-COT_MUST_CHECK cot_status cot_h5_get_value(const cot_h5_file *file, const char *object, const char *name,
-                                           cot_h5_value *value_out);
+COT_MUST_CHECK cot_status cot_h5_get_value(const cot_h5_file *file, const char *object,
+                                           const char *name, cot_h5_value *value_out);
 void cot_h5_value_free(cot_h5_value *value);
 
 /** One attribute of a known type; text is allocated. */
-COT_MUST_CHECK cot_status cot_h5_get_text(const cot_h5_file *file, const char *object, const char *name,
-                                          char **value_out);
-COT_MUST_CHECK cot_status cot_h5_get_uint(const cot_h5_file *file, const char *object, const char *name,
-                                          uint64_t *value_out);
-COT_MUST_CHECK cot_status cot_h5_get_double(const cot_h5_file *file, const char *object, const char *name,
-                                            double *value_out);
+COT_MUST_CHECK cot_status cot_h5_get_text(const cot_h5_file *file, const char *object,
+                                          const char *name, char **value_out);
+COT_MUST_CHECK cot_status cot_h5_get_uint(const cot_h5_file *file, const char *object,
+                                          const char *name, uint64_t *value_out);
+COT_MUST_CHECK cot_status cot_h5_get_double(const cot_h5_file *file, const char *object,
+                                            const char *name, double *value_out);
 
 #endif

@@ -3,6 +3,7 @@
 #define COTERIE_LOG_H
 
 #include <coterie/status.h>
+
 #include <stdbool.h>
 
 /** Say which rank of how many this process is; only rank 0 prints information and warnings. */

@@ -1,15 +1,18 @@
 /** The recipe: every setting of a run, read from YAML, checked against one table of keys.
  *
- *  The table (src/run/recipe_keys.c) describes each key once: name, type, default, range, meaning. Parsing, `--set`, `coterie
- *  help recipe`, docs/recipe.md and the copy in a checkpoint all come from it. */
+ *  The table (src/run/recipe_keys.c) describes each key once: name, type, default, range, meaning.
+ * Parsing, `--set`, `coterie help recipe`, docs/recipe.md and the copy in a checkpoint all come
+ * from it. */
 #ifndef COTERIE_RECIPE_H
 #define COTERIE_RECIPE_H
 
+#include <coterie/comm.h>
 #include <coterie/dataset.h>
 #include <coterie/loss.h>
 #include <coterie/model.h>
 #include <coterie/optimizer.h>
 #include <coterie/schedule.h>
+
 #include <stdio.h>
 
 typedef struct cot_recipe {
@@ -28,7 +31,7 @@ typedef struct cot_recipe {
         size_t eval_every; /**< epochs between two evaluations */
     } train;
     struct {
-        size_t grains;        /**< G, a power of two */
+        size_t grains; /**< G, a power of two */
         bool reproducible;
         size_t expert_replicas; /**< Q */
         size_t blas_threads;
@@ -47,25 +50,38 @@ typedef struct cot_recipe {
 /** One line of `--set`: "model.experts=64". */
 typedef const char *cot_override;
 
-/** Parse recipe text (YAML), then the overrides in their order. `origin` (a file name) stands in messages. Strings belong
- *  to the recipe. Not collective: rank 0 reads the file, its text is broadcast, and every rank parses it.
- *  Errors: COT_E_CONFIG with origin:line, the key, what is wrong and what would be right. */
-COT_MUST_CHECK cot_status cot_recipe_parse(const char *text, const char *origin, size_t override_count,
-                                           const cot_override *overrides, cot_recipe **recipe_out);
+/** Parse recipe text (YAML; no text gives the defaults), then the overrides in their order, then
+ * check what the keys must satisfy together. `origin` (a file name) stands in messages. Strings
+ * belong to the recipe. Not collective. Errors: COT_E_CONFIG with origin:line, the key, what is
+ * wrong and what would be right. */
+COT_MUST_CHECK cot_status cot_recipe_parse(const char *text, const char *origin,
+                                           size_t override_count, const cot_override *overrides,
+                                           cot_recipe **recipe_out);
 void cot_recipe_destroy(cot_recipe **recipe);
 
-/** The resolved recipe as YAML with every key, in the table's order (allocated). What it prints, cot_recipe_parse
- *  reads back to the same recipe. With `portable`, keys that say where a run lives rather than what it computes (output.dir) are left out:
- *  this is the copy that goes into checkpoints. */
+/** The resolved recipe as YAML with every key, in the table's order (allocated). What it prints,
+ * cot_recipe_parse reads back to the same recipe. With `portable`, keys that say where a run lives
+ * rather than what it computes (output.dir) are left out: this is the copy that goes into
+ * checkpoints. */
 char *cot_recipe_print(const cot_recipe *recipe, bool portable);
 
-/** The keys whose values differ between two recipes: "train.epochs: 14 -> 20" in `line`, called for each key that may
- *  change what is computed (not the portable ones nor how long, how often or where: train.epochs, train.steps,
- *  train.eval_every, checkpoint.*, output.*). */
+/** Load a recipe file for a command: rank 0 reads it, every rank parses the same text. Collective
+ * over the world. Errors, on every rank alike and printed: COT_E_NOINPUT for a file that is not
+ * there or a folder, COT_E_IO when reading it fails, COT_E_DATA when it is over 1 MiB, COT_E_CONFIG
+ * as for cot_recipe_parse. */
+COT_MUST_CHECK cot_status cot_recipe_load(const cot_comm *world, const char *path,
+                                          size_t override_count, const cot_override *overrides,
+                                          cot_recipe **recipe_out);
+
+/** The keys whose values differ between two recipes: `line` is "train.batch: 256 -> 128", called
+ * for each key that may change what is computed. Not compared are keys that say only where, how
+ * long or how often: output.*, checkpoint.*, train.eval_every, and, unless a schedule is a cosine,
+ * which stretches over the run, train.epochs and train.steps. */
 void cot_recipe_compare(const cot_recipe *before, const cot_recipe *now,
                         void (*differs)(void *context, const char *line), void *context);
 
-/** `coterie help recipe`: every key with type, default, range and meaning; as docs/recipe.md's table with `markdown`. */
+/** `coterie help recipe`: every key with type, default, range and meaning; with `markdown`, the
+ * page docs/recipe.md. */
 void cot_recipe_help(FILE *out, bool markdown);
 
 #endif

@@ -7,7 +7,8 @@
 
 typedef enum cot_schedule_kind { COT_CONSTANT, COT_COSINE, COT_STEP } cot_schedule_kind;
 
-/** What the recipe says under `schedule:`. The schedule's length is the whole run's, whatever --steps says. */
+/** What the recipe says under `schedule:`. The schedule's length is the whole run's, whatever
+ * --steps says. */
 typedef struct cot_schedule {
     cot_schedule_kind kind;
     uint64_t warmup_steps; /**< linear from 0 at the start */

@@ -1,7 +1,8 @@
 /** Status codes, the two macros of control flow, and how a failure travels to the user.
  *
- *  A function that can fail for a reason outside the program returns cot_status; its value is the exit code of
- *  sysexits.h that the program ends with. What only a bug can cause aborts the whole job (COT_ASSERT). */
+ *  A function that can fail for a reason outside the program returns cot_status; its value is the
+ * exit code of sysexits.h that the program ends with. What only a bug can cause aborts the whole
+ * job (COT_ASSERT). */
 #ifndef COTERIE_STATUS_H
 #define COTERIE_STATUS_H
 
@@ -22,9 +23,10 @@ typedef enum cot_status {
 #define COT_MUST_CHECK __attribute__((warn_unused_result))
 #define COT_PRINTF(text, first) __attribute__((format(printf, text, first)))
 
-/** Record one line that says what is wrong and what would be right, and return `status`, so that a failure reads
- *  `return cot_fail(COT_E_DATA, "%s: ...", path);`. The first failure recorded is kept: a later one is its
- *  consequence. The line is printed once for the whole job, by cot_comm_agree or by main. Not collective. */
+/** Record one line that says what is wrong and what would be right, and return `status`, so that a
+ * failure reads `return cot_fail(COT_E_DATA, "%s: ...", path);`. The first failure recorded is
+ * kept: a later one is its consequence. The line is printed once for the whole job, by
+ * cot_comm_agree or by main. Not collective. */
 cot_status cot_fail(cot_status status, const char *format, ...) COT_PRINTF(2, 3);
 
 /** The line of the pending failure, or NULL. */
@@ -33,8 +35,8 @@ const char *cot_failure(void);
 /** Forget the pending failure: it was printed, or what failed has another way out. */
 void cot_failure_clear(void);
 
-/** Print "coterie: ..." and end the job on every rank with exit code 70. For bugs and for what no rank can
- *  survive alone (no memory, a failing MPI). */
+/** Print "coterie: ..." and end the job on every rank with exit code 70. For bugs and for what no
+ * rank can survive alone (no memory, a failing MPI). */
 _Noreturn void cot_abort(const char *file, int line, const char *format, ...) COT_PRINTF(3, 4);
 
 /** How cot_abort ends the job; the communication layer sets MPI_Abort. NULL restores exit(). */

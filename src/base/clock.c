@@ -1,4 +1,5 @@
 #include <coterie/clock.h>
+
 #include <time.h>
 
 double cot_seconds(void)

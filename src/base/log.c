@@ -1,4 +1,5 @@
 #include <coterie/log.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,5 +1,6 @@
 #include <coterie/memory.h>
 #include <coterie/status.h>
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,7 +19,8 @@ void *cot_alloc(size_t count, size_t size)
     size_t padded = overflow ? 0 : (bytes / COT_ALIGNMENT + 1) * COT_ALIGNMENT;
     void *memory = overflow ? NULL : aligned_alloc(COT_ALIGNMENT, padded);
     if (memory == NULL)
-        cot_abort(__FILE__, __LINE__, "out of memory: %zu elements of %zu bytes; use more ranks or a smaller batch",
+        cot_abort(__FILE__, __LINE__,
+                  "out of memory: %zu elements of %zu bytes; use more ranks or a smaller batch",
                   count, size);
     memset(memory, 0, padded);
     atomic_fetch_add(&balance, 1);

@@ -1,5 +1,6 @@
-#include <Random123/philox.h>
 #include <coterie/rng.h>
+
+#include <Random123/philox.h>
 #include <math.h>
 
 void cot_rng_words(const cot_stream *stream, uint32_t block, uint32_t words[4])
@@ -45,7 +46,8 @@ static void normal_block(const cot_stream *stream, uint32_t block, double normal
     }
 }
 
-void cot_rng_normal(const cot_stream *stream, size_t first, size_t n, cot_real deviation, cot_real *out)
+void cot_rng_normal(const cot_stream *stream, size_t first, size_t n, cot_real deviation,
+                    cot_real *out)
 {
     double normals[4];
     for (size_t i = 0; i < n; i++) {

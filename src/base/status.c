@@ -1,5 +1,6 @@
 #include <coterie/log.h>
 #include <coterie/status.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,20 +1,22 @@
 #include "cli/cli.h"
 
 #include <coterie/status.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const cot_command *const cot_commands[] = {&cot_command_train, &cot_command_eval,
+const cot_command *const cot_commands[] = {&cot_command_train,   &cot_command_eval,
                                            &cot_command_inspect, &cot_command_data,
-                                           &cot_command_help,  NULL};
+                                           &cot_command_help,    NULL};
 
 void cot_cli_help(const cot_command *command)
 {
     char name[64];
     snprintf(name, sizeof name, "coterie %s", command->name);
-    argp_help(command->argp, stdout, ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, name);
+    argp_help(command->argp, stdout,
+              ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, name);
 }
 
 cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void *input)
@@ -24,11 +26,11 @@ cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void
     if (error == 0) return COT_OK;
     /* A parser that found a bad value has recorded its own line; cot_fail keeps the first. */
     if (stopped_at > 0 && stopped_at < argc && error == ARGP_ERR_UNKNOWN)
-        return cot_fail(COT_E_USAGE, "%s: unexpected '%s'; see 'coterie help %s'", command->name, argv[stopped_at],
-                        command->name);
+        return cot_fail(COT_E_USAGE, "%s: unexpected '%s'; see 'coterie help %s'", command->name,
+                        argv[stopped_at], command->name);
     const char *last = argv[stopped_at > 1 ? stopped_at - 1 : argc - 1];
-    return cot_fail(COT_E_USAGE, "%s: unknown or incomplete option '%s'; see 'coterie help %s'", command->name, last,
-                    command->name);
+    return cot_fail(COT_E_USAGE, "%s: unknown or incomplete option '%s'; see 'coterie help %s'",
+                    command->name, last, command->name);
 }
 
 cot_status cot_cli_parse_format(const char *text, bool *json_out)

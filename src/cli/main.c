@@ -4,6 +4,7 @@
 #include <coterie/log.h>
 #include <coterie/memory.h>
 #include <coterie/version.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static cot_status run_command(const cot_comm *world, int argc, char **argv)
         return COT_OK;
     }
     const cot_command *command = find_command(argv[1]);
-    if (command == NULL) return cot_fail(COT_E_USAGE, "unknown command '%s'; see 'coterie help'", argv[1]);
+    if (command == NULL)
+        return cot_fail(COT_E_USAGE, "unknown command '%s'; see 'coterie help'", argv[1]);
     if (asks_for_help(argc - 1, argv + 1)) {
         if (world->rank == 0) cot_cli_help(command);
         return COT_OK;
@@ -45,7 +47,8 @@ int main(int argc, char **argv)
     COT_ASSERT(status == COT_OK);
     cot_log_set_rank(world->rank, world->size);
     status = run_command(world, argc, argv);
-    /* What was agreed on is printed already and has left no message; what was not is the same on every rank. */
+    /* What was agreed on is printed already and has left no message; what was not is the same on
+     * every rank. */
     if (cot_failure() != NULL) status = cot_comm_agree(world, status);
     cot_comm_destroy(&world);
     cot_set_abort_handler(NULL);

@@ -1,6 +1,7 @@
 #include <coterie/comm.h>
 #include <coterie/log.h>
 #include <coterie/memory.h>
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +27,8 @@ int cot_comm_int(size_t value)
     return (int)value;
 }
 
-/* Ranks of one expert group are consecutive; ranks at the same place in their groups are replicas. */
+/* Ranks of one expert group are consecutive; ranks at the same place in their groups are replicas.
+ */
 static void split_groups(cot_comm *comm)
 {
     comm->group_size = comm->size / comm->replica_count;
@@ -41,10 +43,11 @@ cot_status cot_comm_create(MPI_Comm parent, int expert_replicas, cot_comm **comm
     int size = 0;
     COT_MPI(MPI_Comm_size(parent, &size));
     if (expert_replicas < 1 || size % expert_replicas != 0)
-        return cot_fail(COT_E_CONFIG,
-                        "parallel.expert_replicas: %d does not divide the %d ranks of this run; use a divisor "
-                        "or another number of ranks",
-                        expert_replicas, size);
+        return cot_fail(
+            COT_E_CONFIG,
+            "parallel.expert_replicas: %d does not divide the %d ranks of this run; use a divisor "
+            "or another number of ranks",
+            expert_replicas, size);
     cot_comm *comm = cot_alloc(1, sizeof *comm);
     comm->size = size;
     comm->replica_count = expert_replicas;
@@ -103,8 +106,9 @@ cot_status cot_comm_agree_text(const cot_comm *comm, const char *what, const cha
     char *reference = cot_comm_broadcast_text(comm, text);
     cot_status status = COT_OK;
     if (strcmp(reference, text) != 0)
-        status = cot_fail(COT_E_CONFIG, "%s is '%s' here but '%s' on rank 0; all ranks must run alike", what, text,
-                          reference);
+        status =
+            cot_fail(COT_E_CONFIG, "%s is '%s' here but '%s' on rank 0; all ranks must run alike",
+                     what, text, reference);
     cot_free(reference);
     return cot_comm_agree(comm, status);
 }

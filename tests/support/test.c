@@ -2,6 +2,7 @@
 
 #include <coterie/memory.h>
 #include <coterie/status.h>
+
 #include <ftw.h>
 #include <math.h>
 #include <mpi.h>
@@ -20,7 +21,8 @@ void assert_close_double(double actual, double expected, double rtol, double ato
         fail_msg("%.9g is not %.9g within %.3g", actual, expected, bound);
 }
 
-void assert_close(const cot_real *actual, const cot_real *expected, size_t n, double rtol, double atol)
+void assert_close(const cot_real *actual, const cot_real *expected, size_t n, double rtol,
+                  double atol)
 {
     for (size_t i = 0; i < n; i++) {
         double bound = atol + rtol * fabs((double)expected[i]);
@@ -33,7 +35,9 @@ void assert_close(const cot_real *actual, const cot_real *expected, size_t n, do
 void assert_failure(int status, int expected_status, const char *text)
 {
     const char *message = cot_failure();
-    if (status != expected_status) fail_msg("status %d is not %d (%s)", status, expected_status, message ? message : "no message");
+    if (status != expected_status)
+        fail_msg("status %d is not %d (%s)", status, expected_status,
+                 message ? message : "no message");
     if (message == NULL || strstr(message, text) == NULL)
         fail_msg("the message '%s' does not contain '%s'", message ? message : "(none)", text);
     cot_failure_clear();
@@ -71,10 +75,12 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 static void remove_folder(int rank)
 {
     enum { OPEN_FOLDERS = 16 };
-    if (folder[0] != '\0' && rank == 0) nftw(folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    if (folder[0] != '\0' && rank == 0)
+        nftw(folder, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
 }
 
-int run_test_group(const char *name, const struct CMUnitTest *tests, size_t count, int mpi, int *argc, char ***argv)
+int run_test_group(const char *name, const struct CMUnitTest *tests, size_t count, int mpi,
+                   int *argc, char ***argv)
 {
     int rank = 0;
     if (mpi) {

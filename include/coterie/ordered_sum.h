@@ -1,0 +1,41 @@
+/** Sums over ranks in one fixed order: MPI_Allreduce promises none.
+ *
+ *  Reduce-scatter by MPI_Alltoallv, in which every rank gets all ranks' parts of one segment and
+ * adds them by a binary tree in rank order; then all-gather by MPI_Allgatherv. An element's sum
+ * does not depend on the segments, so not on where they are cut. */
+#ifndef COTERIE_ORDERED_SUM_H
+#define COTERIE_ORDERED_SUM_H
+
+#include <coterie/real.h>
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct cot_ordered_sum cot_ordered_sum;
+
+/** For arrays of at most `size` elements over the ranks of `comm`, which outlives it. Without
+ * `ordered`, sums are left to MPI_Allreduce: faster on some networks, in no promised order. Not
+ * collective. */
+cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered);
+void cot_ordered_sum_destroy(cot_ordered_sum **sum);
+
+/** total [n] = the sum over ranks of part [n]; n is the same on every rank, and total must not
+ * alias part. Collective over comm. */
+void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
+
+/** values [n] = their sum over the ranks, in place, for a handful of numbers: every rank gathers
+ * all and adds by the same tree. Collective over comm. */
+void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values);
+
+/** The most numbers that cot_ordered_sum_doubles takes at once. */
+enum { COT_ORDERED_SUM_DOUBLES = 64 };
+
+/** MPI's name of cot_real. */
+#ifdef COT_DOUBLE
+#define COT_MPI_REAL MPI_DOUBLE
+#else
+#define COT_MPI_REAL MPI_FLOAT
+#endif
+
+#endif

@@ -1,0 +1,33 @@
+/** Softmax along either axis of a matrix of logits, forward and backward. Not collective.
+ *
+ *  All work on `rows` rows of `cols` elements, row-major and dense. Elementwise arithmetic only: an
+ * element gets the same bits wherever the matrix lies. Sums run over the summed axis in a fixed
+ * order of COT_LANES partial sums. */
+#ifndef COTERIE_SOFTMAX_H
+#define COTERIE_SOFTMAX_H
+
+#include <coterie/real.h>
+
+#include <stddef.h>
+
+/** y[i,:] = softmax of x[i,:]. y may alias x. */
+void cot_softmax_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
+
+/** y[:,j] = softmax of x[:,j]. y may alias x. `scratch` holds 2 * cols elements. */
+void cot_softmax_cols(size_t rows, size_t cols, const cot_real *x, cot_real *y, cot_real *scratch);
+
+/** dx += y * (dy - sum over the row of y * dy), with y from cot_softmax_rows. dx may not alias y or
+ * dy. */
+void cot_softmax_rows_backward(size_t rows, size_t cols, const cot_real *y, const cot_real *dy,
+                               cot_real *dx);
+
+/** dx += y * (dy - sum over the column of y * dy), with y from cot_softmax_cols. `scratch` holds
+ * cols elements. */
+void cot_softmax_cols_backward(size_t rows, size_t cols, const cot_real *y, const cot_real *dy,
+                               cot_real *dx, cot_real *scratch);
+
+/** y[i] = e^x[i] for x <= 0 (a softmax's arguments), within 2 units in the last place in float; 0
+ * below the smallest normal result. y may alias x. */
+void cot_exp(size_t n, const cot_real *x, cot_real *y);
+
+#endif

@@ -1,0 +1,49 @@
+/** Sums and elementwise operations on vectors, with bits that depend on the values and the length
+ * alone. Not collective. */
+#ifndef COTERIE_VECTOR_H
+#define COTERIE_VECTOR_H
+
+#include <coterie/real.h>
+
+#include <stddef.h>
+
+/** Functions with a hot loop are compiled for several vector widths; the dynamic linker takes the
+ * widest that the processor has. With contraction off, all widths round alike. */
+#if defined(__x86_64__) && defined(__ELF__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+#define COT_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define COT_VECTOR_CLONES
+#endif
+
+/** Partial sums in a reduction: element i adds to partial sum i mod COT_LANES, then the partial
+ * sums add pairwise. */
+enum { COT_LANES = 16 };
+
+/** Sum of x[i]. */
+cot_real cot_sum(size_t n, const cot_real *x);
+
+/** Sum of x[i] * y[i]. */
+cot_real cot_dot(size_t n, const cot_real *x, const cot_real *y);
+
+/** Sum of x[i] * y[i], products and partial sums in double. */
+double cot_dot_double(size_t n, const cot_real *x, const cot_real *y);
+
+/** Largest x[i], n >= 1; NaN when there is one. */
+cot_real cot_max(size_t n, const cot_real *x);
+
+/** y += x; y += alpha * x; y = alpha * x. x may alias y in the last. */
+void cot_add(size_t n, const cot_real *x, cot_real *y);
+void cot_add_scaled(size_t n, cot_real alpha, const cot_real *x, cot_real *y);
+void cot_scale(size_t n, cot_real alpha, const cot_real *x, cot_real *y);
+void cot_fill(size_t n, cot_real value, cot_real *y);
+
+/** y += x in double. */
+void cot_add_double(size_t n, const double *x, double *y);
+
+/** y [cols] += the sum of the rows of x [rows,cols], added in the order of the rows. */
+void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
+
+/** Every row of y [rows,cols] += x [cols]. */
+void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
+
+#endif

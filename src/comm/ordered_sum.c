@@ -1,0 +1,90 @@
+#include <coterie/comm.h>
+#include <coterie/memory.h>
+#include <coterie/ordered_sum.h>
+#include <coterie/shard.h>
+#include <coterie/tree.h>
+
+#include <string.h>
+
+struct cot_ordered_sum {
+    MPI_Comm comm;
+    int rank, size;
+    bool ordered;
+    size_t capacity;
+    cot_real *parts;         /* [size, segment]: all ranks' parts of this rank's segment */
+    double *doubles;         /* [size, COT_ORDERED_SUM_DOUBLES] */
+    int *counts, *displs;    /* segments of the array, by rank */
+    int *mine, *mine_displs; /* what arrives here: one part from every rank */
+};
+
+cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered)
+{
+    cot_ordered_sum *sum = cot_alloc(1, sizeof *sum);
+    sum->comm = comm;
+    COT_MPI(MPI_Comm_rank(comm, &sum->rank));
+    COT_MPI(MPI_Comm_size(comm, &sum->size));
+    sum->ordered = ordered;
+    sum->capacity = size;
+    size_t ranks = (size_t)sum->size;
+    if (ordered) sum->parts = cot_alloc(ranks * (size / ranks + 1), sizeof *sum->parts);
+    sum->doubles = cot_alloc(ranks * COT_ORDERED_SUM_DOUBLES, sizeof *sum->doubles);
+    sum->counts = cot_alloc(ranks, sizeof *sum->counts);
+    sum->displs = cot_alloc(ranks, sizeof *sum->displs);
+    sum->mine = cot_alloc(ranks, sizeof *sum->mine);
+    sum->mine_displs = cot_alloc(ranks, sizeof *sum->mine_displs);
+    return sum;
+}
+
+void cot_ordered_sum_destroy(cot_ordered_sum **sum)
+{
+    if (*sum == NULL) return;
+    cot_free((*sum)->mine_displs);
+    cot_free((*sum)->mine);
+    cot_free((*sum)->displs);
+    cot_free((*sum)->counts);
+    cot_free((*sum)->doubles);
+    cot_free((*sum)->parts);
+    cot_free(*sum);
+    *sum = NULL;
+}
+
+/* Rank r adds up segment r of the array. */
+static void cut_segments(cot_ordered_sum *sum, size_t n)
+{
+    size_t ranks = (size_t)sum->size;
+    size_t own = cot_shard_size(n, ranks, (size_t)sum->rank);
+    for (size_t r = 0; r < ranks; r++) {
+        sum->counts[r] = cot_comm_int(cot_shard_size(n, ranks, r));
+        sum->displs[r] = cot_comm_int(cot_shard_begin(n, ranks, r));
+        sum->mine[r] = cot_comm_int(own);
+        sum->mine_displs[r] = cot_comm_int(r * own);
+    }
+}
+
+void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
+{
+    COT_ASSERT(n <= sum->capacity);
+    if (sum->size == 1) {
+        memcpy(total, part, n * sizeof *total);
+        return;
+    }
+    if (!sum->ordered) {
+        COT_MPI(MPI_Allreduce(part, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
+        return;
+    }
+    cut_segments(sum, n);
+    COT_MPI(MPI_Alltoallv(part, sum->counts, sum->displs, COT_MPI_REAL, sum->parts, sum->mine,
+                          sum->mine_displs, COT_MPI_REAL, sum->comm));
+    cot_tree_reduce((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->parts);
+    COT_MPI(MPI_Allgatherv(sum->parts, sum->counts[sum->rank], COT_MPI_REAL, total, sum->counts,
+                           sum->displs, COT_MPI_REAL, sum->comm));
+}
+
+void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
+{
+    COT_ASSERT(n <= COT_ORDERED_SUM_DOUBLES);
+    int count = cot_comm_int(n);
+    COT_MPI(MPI_Allgather(values, count, MPI_DOUBLE, sum->doubles, count, MPI_DOUBLE, sum->comm));
+    cot_tree_reduce_double((size_t)sum->size, n, sum->doubles);
+    memcpy(values, sum->doubles, n * sizeof *values);
+}

@@ -1,0 +1,97 @@
+#include <coterie/vector.h>
+
+/* Partial sums to one number, pairwise: the same tree at every vector width. */
+static cot_real fold(cot_real lanes[COT_LANES])
+{
+    for (int half = COT_LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+static double fold_double(double lanes[COT_LANES])
+{
+    for (int half = COT_LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+COT_VECTOR_CLONES
+cot_real cot_sum(size_t n, const cot_real *x)
+{
+    cot_real lanes[COT_LANES] = {0};
+    size_t whole = n - n % COT_LANES;
+    for (size_t i = 0; i < whole; i += COT_LANES)
+        for (size_t lane = 0; lane < COT_LANES; lane++) lanes[lane] += x[i + lane];
+    for (size_t i = whole; i < n; i++) lanes[i - whole] += x[i];
+    return fold(lanes);
+}
+
+COT_VECTOR_CLONES
+cot_real cot_dot(size_t n, const cot_real *x, const cot_real *y)
+{
+    cot_real lanes[COT_LANES] = {0};
+    size_t whole = n - n % COT_LANES;
+    for (size_t i = 0; i < whole; i += COT_LANES)
+        for (size_t lane = 0; lane < COT_LANES; lane++) lanes[lane] += x[i + lane] * y[i + lane];
+    for (size_t i = whole; i < n; i++) lanes[i - whole] += x[i] * y[i];
+    return fold(lanes);
+}
+
+COT_VECTOR_CLONES
+double cot_dot_double(size_t n, const cot_real *x, const cot_real *y)
+{
+    double lanes[COT_LANES] = {0};
+    size_t whole = n - n % COT_LANES;
+    for (size_t i = 0; i < whole; i += COT_LANES)
+        for (size_t lane = 0; lane < COT_LANES; lane++)
+            lanes[lane] += (double)x[i + lane] * (double)y[i + lane];
+    for (size_t i = whole; i < n; i++) lanes[i - whole] += (double)x[i] * (double)y[i];
+    return fold_double(lanes);
+}
+
+cot_real cot_max(size_t n, const cot_real *x)
+{
+    cot_real max = x[0];
+    /* Not `x > max`: that would pass over a NaN. */
+    for (size_t i = 1; i < n; i++)
+        if (!(x[i] <= max)) max = x[i];
+    return max;
+}
+
+COT_VECTOR_CLONES
+void cot_add(size_t n, const cot_real *x, cot_real *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+COT_VECTOR_CLONES
+void cot_add_scaled(size_t n, cot_real alpha, const cot_real *x, cot_real *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] += alpha * x[i];
+}
+
+COT_VECTOR_CLONES
+void cot_scale(size_t n, cot_real alpha, const cot_real *x, cot_real *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = alpha * x[i];
+}
+
+void cot_fill(size_t n, cot_real value, cot_real *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = value;
+}
+
+void cot_add_double(size_t n, const double *x, double *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
+{
+    for (size_t row = 0; row < rows; row++) cot_add(cols, x + row * cols, y);
+}
+
+void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
+{
+    for (size_t row = 0; row < rows; row++) cot_add(cols, x, y + row * cols);
+}

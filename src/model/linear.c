@@ -1,0 +1,93 @@
+#include <coterie/blas.h>
+#include <coterie/linear.h>
+#include <coterie/memory.h>
+#include <coterie/tree.h>
+#include <coterie/vector.h>
+
+#include <math.h>
+
+struct cot_linear {
+    size_t rows, in, out;
+    cot_param *w, *b;  /* b is NULL without bias */
+    cot_tree *dw, *db; /* over the grains here */
+};
+
+cot_linear *cot_linear_create(size_t rows, size_t in, size_t out, bool bias, size_t grains,
+                              cot_params *params, const char *prefix)
+{
+    cot_linear *linear = cot_alloc(1, sizeof *linear);
+    *linear = (cot_linear){.rows = rows, .in = in, .out = out};
+    cot_param_spec spec = {.axes = "I,O",
+                           .dims = {in, out},
+                           .init = COT_INIT_UNIFORM,
+                           .init_scale = 1 / sqrt((double)in),
+                           .decay = true};
+    char *name = cot_strprintf("%s.w", prefix);
+    spec.name = name;
+    linear->w = cot_params_add(params, &spec);
+    cot_free(name);
+    linear->dw = cot_tree_create(grains, in * out);
+    if (!bias) return linear;
+    name = cot_strprintf("%s.b", prefix);
+    spec = (cot_param_spec){.name = name,
+                            .axes = "O",
+                            .dims = {out},
+                            .init = COT_INIT_UNIFORM,
+                            .init_scale = spec.init_scale};
+    linear->b = cot_params_add(params, &spec);
+    cot_free(name);
+    linear->db = cot_tree_create(grains, out);
+    return linear;
+}
+
+void cot_linear_destroy(cot_linear **linear)
+{
+    if (*linear == NULL) return;
+    cot_tree_destroy(&(*linear)->db);
+    cot_tree_destroy(&(*linear)->dw);
+    cot_free(*linear);
+    *linear = NULL;
+}
+
+void cot_linear_forward(const cot_linear *linear, const cot_grains *grains, const cot_real *x,
+                        cot_real *y)
+{
+    const size_t in = linear->in;
+    const size_t out = linear->out;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        size_t first = (cot_grain_begin(grains, g) - cot_grains_begin(grains)) * linear->rows;
+        size_t n = cot_grain_size(grains, g) * linear->rows;
+        cot_gemm(COT_N, COT_N, n, out, in, 1, x + first * in, in, linear->w->value, out, 0,
+                 y + first * out, out);
+        if (linear->b != NULL) cot_add_to_rows(n, out, linear->b->value, y + first * out);
+    }
+}
+
+/* One grain's leaf of db: the sum of its rows in their order. */
+static void push_bias_gradient(cot_linear *linear, size_t n, const cot_real *dy)
+{
+    cot_real *leaf = cot_tree_leaf(linear->db);
+    cot_fill(linear->out, 0, leaf);
+    cot_add_rows(n, linear->out, dy, leaf);
+    cot_tree_push(linear->db);
+}
+
+void cot_linear_backward(cot_linear *linear, const cot_grains *grains, const cot_real *x,
+                         const cot_real *dy, cot_real *dx)
+{
+    const size_t in = linear->in;
+    const size_t out = linear->out;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        size_t first = (cot_grain_begin(grains, g) - cot_grains_begin(grains)) * linear->rows;
+        size_t n = cot_grain_size(grains, g) * linear->rows;
+        cot_gemm(COT_T, COT_N, in, out, n, 1, x + first * in, in, dy + first * out, out, 0,
+                 cot_tree_leaf(linear->dw), out);
+        cot_tree_push(linear->dw);
+        if (linear->b != NULL) push_bias_gradient(linear, n, dy + first * out);
+        if (dx != NULL)
+            cot_gemm(COT_N, COT_T, n, in, out, 1, dy + first * out, out, linear->w->value, out, 0,
+                     dx + first * in, in);
+    }
+    cot_tree_finish(linear->dw, linear->w->grad);
+    if (linear->b != NULL) cot_tree_finish(linear->db, linear->b->grad);
+}

@@ -1,0 +1,126 @@
+#include <coterie/blas.h>
+#include <coterie/expert_bank.h>
+#include <coterie/memory.h>
+#include <coterie/vector.h>
+
+#include <math.h>
+
+struct cot_expert_bank {
+    cot_moe_shape shape;
+    cot_activation activation;
+    cot_param *w1, *b1, *w2, *b2; /* b1 and b2 are NULL without bias */
+    cot_real *pre;                /* [rows,H]: before the activation */
+    cot_real *post; /* [rows,H]: behind it; the same memory for ReLU, whose backward needs only the
+                       sign */
+    cot_real *dhidden; /* [block_rows,H] */
+};
+
+static cot_param *add_param(cot_params *params, const char *prefix, const char *part,
+                            const char *axes, size_t E, size_t rows, size_t cols, size_t fan_in)
+{
+    char *name = cot_strprintf("%s.experts.%s", prefix, part);
+    cot_param *param =
+        cot_params_add(params, &(cot_param_spec){.name = name,
+                                                 .axes = axes,
+                                                 .dims = {E, rows, cols},
+                                                 .placement = COT_SHARDED,
+                                                 .init = COT_INIT_UNIFORM,
+                                                 .init_scale = 1 / sqrt((double)fan_in),
+                                                 .decay = cols != 0});
+    cot_free(name);
+    return param;
+}
+
+cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
+                                        bool bias, size_t rows, size_t block_rows,
+                                        cot_params *params, const char *prefix)
+{
+    const size_t D = shape->D;
+    const size_t H = shape->H;
+    cot_expert_bank *bank = cot_alloc(1, sizeof *bank);
+    bank->shape = *shape;
+    bank->activation = activation;
+    bank->w1 = add_param(params, prefix, "w1", "E,D,H", shape->E, D, H, D);
+    if (bias) bank->b1 = add_param(params, prefix, "b1", "E,H", shape->E, H, 0, D);
+    bank->w2 = add_param(params, prefix, "w2", "E,H,D", shape->E, H, D, H);
+    if (bias) bank->b2 = add_param(params, prefix, "b2", "E,D", shape->E, D, 0, H);
+    bank->pre = cot_alloc(rows * H, sizeof *bank->pre);
+    bank->post = activation == COT_RELU ? bank->pre : cot_alloc(rows * H, sizeof *bank->post);
+    bank->dhidden = cot_alloc(block_rows * H, sizeof *bank->dhidden);
+    return bank;
+}
+
+void cot_expert_bank_destroy(cot_expert_bank **bank)
+{
+    if (*bank == NULL) return;
+    cot_free((*bank)->dhidden);
+    if ((*bank)->post != (*bank)->pre) cot_free((*bank)->post);
+    cot_free((*bank)->pre);
+    cot_free(*bank);
+    *bank = NULL;
+}
+
+/* This rank's part of a parameter for its expert `e`, as value or gradient. */
+static cot_real *of_expert(const cot_param *param, cot_real *array, size_t e)
+{
+    return array + e * param->row_size;
+}
+
+/* n rows of one expert: hidden [n,H] = act(in w1 + b1), out [n,D] = hidden w2 + b2. */
+static void forward_block(cot_expert_bank *bank, size_t e, size_t first, size_t n,
+                          const cot_real *in, cot_real *out)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    cot_real *pre = bank->pre + first * H;
+    cot_real *post = bank->post + first * H;
+    cot_gemm(COT_N, COT_N, n, H, D, 1, in + first * D, D, of_expert(bank->w1, bank->w1->value, e),
+             H, 0, pre, H);
+    if (bank->b1 != NULL) cot_add_to_rows(n, H, of_expert(bank->b1, bank->b1->value, e), pre);
+    cot_activate(bank->activation, n * H, pre, post);
+    cot_gemm(COT_N, COT_N, n, D, H, 1, post, H, of_expert(bank->w2, bank->w2->value, e), D, 0,
+             out + first * D, D);
+    if (bank->b2 != NULL)
+        cot_add_to_rows(n, D, of_expert(bank->b2, bank->b2->value, e), out + first * D);
+}
+
+void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+                             cot_real *out)
+{
+    for (size_t e = 0; e < slots->experts; e++)
+        for (size_t g = 0; g < slots->grains; g++)
+            forward_block(bank, e, cot_slots_first(slots, g, e), cot_slots_rows(slots, g, e), in,
+                          out);
+}
+
+/* dw2 += hidden^T dout, db2 += dout; dhidden = dout w2^T through the activation; dw1 += in^T
+ * dhidden, db1 += dhidden; din = dhidden w1^T, over dout. */
+static void backward_block(cot_expert_bank *bank, size_t e, size_t first, size_t n,
+                           const cot_real *in, cot_real *dout)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    const cot_real *x = in + first * D;
+    cot_real *dy = dout + first * D;
+    cot_real *dhidden = bank->dhidden;
+    cot_gemm(COT_T, COT_N, H, D, n, 1, bank->post + first * H, H, dy, D, 1,
+             of_expert(bank->w2, bank->w2->grad, e), D);
+    if (bank->b2 != NULL) cot_add_rows(n, D, dy, of_expert(bank->b2, bank->b2->grad, e));
+    cot_gemm(COT_N, COT_T, n, H, D, 1, dy, D, of_expert(bank->w2, bank->w2->value, e), D, 0,
+             dhidden, H);
+    cot_activate_backward(bank->activation, n * H, bank->pre + first * H, dhidden, dhidden);
+    cot_gemm(COT_T, COT_N, D, H, n, 1, x, D, dhidden, H, 1, of_expert(bank->w1, bank->w1->grad, e),
+             H);
+    if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
+    cot_gemm(COT_N, COT_T, n, D, H, 1, dhidden, H, of_expert(bank->w1, bank->w1->value, e), H, 0,
+             dy, D);
+}
+
+void cot_expert_bank_backward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+                              cot_real *dout)
+{
+    for (size_t e = 0; e < slots->experts; e++)
+        for (size_t g = 0; g < slots->grains; g++)
+            backward_block(bank, e, cot_slots_first(slots, g, e), cot_slots_rows(slots, g, e), in,
+                           dout);
+}

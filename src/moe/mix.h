@@ -1,0 +1,34 @@
+/** The three products that join tokens and slots, for the samples of one grain.
+ *
+ *  With weights W [n,T,S], tokens X [n,T,D] and the grain's slot rows Z ([S,D] for each sample,
+ * laid out by slots.h): Z = W^T X is dispatch, and how a gradient leaves combine; X = W Z is
+ * combine, and how a gradient leaves dispatch; W = X Z^T is how a gradient reaches either's
+ * weights. One product a sample (one an expert, where a subset is kept), so no shape depends on the
+ * batch. */
+#ifndef COTERIE_MOE_MIX_H
+#define COTERIE_MOE_MIX_H
+
+#include <coterie/router.h>
+
+/** The grain at work. */
+typedef struct cot_mix {
+    const cot_moe_shape *shape;
+    const cot_slots *slots;
+    size_t grain;        /**< its index in `slots` */
+    size_t samples;      /**< n */
+    const uint8_t *kept; /**< [n,E], or NULL when every expert is kept */
+} cot_mix;
+
+/** Z = W^T X for each sample, overwriting the grain's rows of `rows`. */
+void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_real *x,
+                      cot_real *rows);
+
+/** X = W Z for each sample; experts that are not kept count as 0. */
+void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_real *rows,
+                       cot_real *x);
+
+/** W = X Z^T for each sample. Only where every expert is kept. */
+void cot_mix_to_weights(const cot_mix *mix, const cot_real *x, const cot_real *rows,
+                        cot_real *weights);
+
+#endif

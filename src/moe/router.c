@@ -1,0 +1,363 @@
+#include "moe/mix.h"
+
+#include <coterie/blas.h>
+#include <coterie/memory.h>
+#include <coterie/normalize.h>
+#include <coterie/rng.h>
+#include <coterie/router.h>
+#include <coterie/softmax.h>
+#include <coterie/tree.h>
+#include <coterie/vector.h>
+
+#include <math.h>
+#include <string.h>
+
+struct cot_router {
+    cot_router_options options;
+    cot_moe_shape shape;
+    size_t S, layer;
+    cot_param *phi, *scale;  /* scale is NULL without normalization */
+    const cot_real *x;       /* [b,T,D], the caller's */
+    cot_real *xhat;          /* [b,T,D]; NULL without normalization */
+    cot_real *x_inverse;     /* [b,T] */
+    cot_real *phi_hat;       /* [D,S]; NULL without normalization */
+    cot_real *phi_inverse;   /* [S] */
+    cot_real *raw;           /* [b,T,S]: Xhat Phihat */
+    cot_real *dispatch;      /* [b,T,S] */
+    cot_real *combine;       /* [b,T,S] */
+    cot_real *dlogits;       /* [b,T,S] */
+    cot_real *dphi_hat;      /* [D,S] */
+    cot_real *dxhat;         /* [n,T,D] of one grain */
+    cot_real *dweights;      /* [n,T,S] of one grain */
+    cot_real *logits;        /* [T,S] of one sample */
+    cot_real *columns;       /* [2,S] */
+    cot_tree *dphi, *dscale; /* over the grains here */
+};
+
+static bool normalizes(const cot_router *router)
+{
+    return router->options.normalize != COT_NORMALIZE_NONE;
+}
+
+static cot_l2 l2_form(const cot_router *router)
+{
+    return router->options.normalize == COT_NORMALIZE_INPUTS ? COT_L2_MAX : COT_L2_SUM;
+}
+
+/* Both softmaxes replaced by constants: the logits decide nothing. */
+static bool needs_logits(const cot_router *router)
+{
+    return !(router->options.uniform_dispatch && router->options.uniform_combine);
+}
+
+static const cot_real *xhat_of(const cot_router *router)
+{
+    return normalizes(router) ? router->xhat : router->x;
+}
+
+/* What is mixed into the slots: Xm. */
+static const cot_real *mixed_of(const cot_router *router)
+{
+    return router->options.normalize == COT_NORMALIZE_INPUTS ? router->xhat : router->x;
+}
+
+static const cot_real *phi_hat_of(const cot_router *router)
+{
+    return normalizes(router) ? router->phi_hat : router->phi->value;
+}
+
+static cot_real scale_of(const cot_router *router)
+{
+    return router->scale != NULL ? router->scale->value[0] : 1;
+}
+
+static void add_params(cot_router *router, cot_params *params, const char *prefix)
+{
+    static const cot_init init[] = {[COT_ROUTER_UNIFORM] = COT_INIT_UNIFORM,
+                                    [COT_ROUTER_LECUN_NORMAL] = COT_INIT_NORMAL,
+                                    [COT_ROUTER_ZEROS] = COT_INIT_ZEROS};
+    const cot_moe_shape *shape = &router->shape;
+    bool lecun = router->options.init == COT_ROUTER_LECUN_NORMAL;
+    char *name = cot_strprintf("%s.phi", prefix);
+    router->phi = cot_params_add(
+        params, &(cot_param_spec){.name = name,
+                                  .axes = "D,E,P",
+                                  .dims = {shape->D, shape->E, shape->P},
+                                  .init = init[router->options.init],
+                                  .init_scale = lecun ? 1 / sqrt((double)shape->D) : 1,
+                                  .decay = true,
+                                  .frozen = router->options.freeze});
+    cot_free(name);
+    if (!normalizes(router)) return;
+    name = cot_strprintf("%s.scale", prefix);
+    router->scale = cot_params_add(params, &(cot_param_spec){.name = name,
+                                                             .axes = "1",
+                                                             .dims = {1},
+                                                             .init = COT_INIT_ONES,
+                                                             .frozen = router->options.freeze});
+    cot_free(name);
+}
+
+cot_router *cot_router_create(const cot_router_options *options, const cot_moe_shape *shape,
+                              size_t layer, size_t capacity, size_t grains, size_t grain_capacity,
+                              cot_params *params, const char *prefix)
+{
+    cot_router *router = cot_alloc(1, sizeof *router);
+    router->options = *options;
+    router->shape = *shape;
+    router->layer = layer;
+    router->S = shape->E * shape->P;
+    const size_t D = shape->D;
+    const size_t S = router->S;
+    size_t tokens = capacity * shape->T;
+    add_params(router, params, prefix);
+    if (normalizes(router)) {
+        router->xhat = cot_alloc(tokens * D, sizeof(cot_real));
+        router->x_inverse = cot_alloc(tokens, sizeof(cot_real));
+        router->phi_hat = cot_alloc(D * S, sizeof(cot_real));
+        router->phi_inverse = cot_alloc(S, sizeof(cot_real));
+        router->dphi_hat = cot_alloc(D * S, sizeof(cot_real));
+        router->dxhat = cot_alloc(grain_capacity * shape->T * D, sizeof(cot_real));
+    }
+    router->raw = cot_alloc(tokens * S, sizeof(cot_real));
+    router->dispatch = cot_alloc(tokens * S, sizeof(cot_real));
+    router->combine = cot_alloc(tokens * S, sizeof(cot_real));
+    router->dlogits = cot_alloc(tokens * S, sizeof(cot_real));
+    router->dweights = cot_alloc(grain_capacity * shape->T * S, sizeof(cot_real));
+    router->logits = cot_alloc(shape->T * S, sizeof(cot_real));
+    router->columns = cot_alloc(2 * S, sizeof(cot_real));
+    router->dphi = cot_tree_create(grains, D * S);
+    router->dscale = cot_tree_create(grains, 1);
+    return router;
+}
+
+void cot_router_destroy(cot_router **router_at)
+{
+    cot_router *router = *router_at;
+    if (router == NULL) return;
+    cot_tree_destroy(&router->dscale);
+    cot_tree_destroy(&router->dphi);
+    cot_free(router->columns);
+    cot_free(router->logits);
+    cot_free(router->dweights);
+    cot_free(router->dlogits);
+    cot_free(router->combine);
+    cot_free(router->dispatch);
+    cot_free(router->raw);
+    cot_free(router->dxhat);
+    cot_free(router->dphi_hat);
+    cot_free(router->phi_inverse);
+    cot_free(router->phi_hat);
+    cot_free(router->x_inverse);
+    cot_free(router->xhat);
+    cot_free(router);
+    *router_at = NULL;
+}
+
+/* Add noise to the logits [T,S] of the sample at place `sample` of the step's batch. */
+static void add_noise(cot_router *router, const cot_noise *noise, size_t sample, cot_real *logits)
+{
+    const int layer_bits =
+        40; /* layers share the index with samples: 2^40 of these, 2^16 of those */
+    cot_stream stream = {.seed = noise->seed,
+                         .purpose = COT_PURPOSE_NOISE,
+                         .epoch = (uint32_t)noise->step,
+                         .index = ((uint64_t)router->layer << layer_bits) | sample};
+    for (size_t t = 0; t < router->shape.T; t++) {
+        cot_rng_normal(&stream, t * router->S, router->S, (cot_real)router->options.noise,
+                       router->columns);
+        cot_add(router->S, router->columns, logits + t * router->S);
+    }
+}
+
+/* Dispatch and combine weights of sample i from its raw logits. */
+static void weigh(cot_router *router, const cot_noise *noise, size_t i, size_t first_sample)
+{
+    const size_t T = router->shape.T;
+    const size_t S = router->S;
+    cot_real *logits = router->logits;
+    cot_scale(T * S, scale_of(router), router->raw + i * T * S, logits);
+    if (noise != NULL) add_noise(router, noise, noise->first_sample + first_sample + i, logits);
+    if (!router->options.uniform_dispatch)
+        cot_softmax_cols(T, S, logits, router->dispatch + i * T * S, router->columns);
+    if (!router->options.uniform_combine)
+        cot_softmax_rows(T, S, logits, router->combine + i * T * S);
+}
+
+void cot_router_route(cot_router *router, const cot_grains *grains, const cot_noise *noise,
+                      const cot_real *x)
+{
+    const size_t T = router->shape.T;
+    const size_t D = router->shape.D;
+    const size_t S = router->S;
+    const size_t samples = cot_grains_size(grains);
+    router->x = x;
+    if (normalizes(router)) {
+        cot_normalize_cols(l2_form(router), D, S, router->phi->value, router->phi_hat,
+                           router->phi_inverse);
+        cot_normalize_rows(l2_form(router), samples * T, D, x, router->xhat, router->x_inverse);
+    }
+    if (router->options.uniform_dispatch)
+        cot_fill(samples * T * S, 1 / (cot_real)T, router->dispatch);
+    if (router->options.uniform_combine)
+        cot_fill(samples * T * S, 1 / (cot_real)S, router->combine);
+    if (!needs_logits(router)) return;
+    size_t begin = cot_grains_begin(grains);
+    for (size_t g = grains->first; g < grains->end; g++) {
+        size_t first = cot_grain_begin(grains, g) - begin;
+        size_t n = cot_grain_size(grains, g);
+        cot_gemm(COT_N, COT_N, n * T, S, D, 1, xhat_of(router) + first * T * D, D,
+                 phi_hat_of(router), S, 0, router->raw + first * T * S, S);
+        for (size_t i = first; i < first + n; i++) weigh(router, noise, i, begin);
+    }
+}
+
+/* The products of local grain g, and where its samples begin among those here. */
+static cot_mix mix_of(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
+                      const uint8_t *kept, size_t g, size_t *first)
+{
+    size_t grain = grains->first + g;
+    *first = cot_grain_begin(grains, grain) - cot_grains_begin(grains);
+    return (cot_mix){.shape = &router->shape,
+                     .slots = slots,
+                     .grain = g,
+                     .samples = cot_grain_size(grains, grain),
+                     .kept = kept != NULL ? kept + *first * router->shape.E : NULL};
+}
+
+void cot_router_dispatch(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
+                         const uint8_t *kept, cot_real *slot_in)
+{
+    const size_t T = router->shape.T;
+    for (size_t g = 0; g < slots->grains; g++) {
+        size_t first = 0;
+        cot_mix mix = mix_of(router, grains, slots, kept, g, &first);
+        cot_mix_to_slots(&mix, router->dispatch + first * T * router->S,
+                         mixed_of(router) + first * T * router->shape.D, slot_in);
+    }
+}
+
+void cot_router_combine(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
+                        const uint8_t *kept, const cot_real *slot_out, cot_real *y)
+{
+    const size_t T = router->shape.T;
+    for (size_t g = 0; g < slots->grains; g++) {
+        size_t first = 0;
+        cot_mix mix = mix_of(router, grains, slots, kept, g, &first);
+        cot_mix_to_tokens(&mix, router->combine + first * T * router->S, slot_out,
+                          y + first * T * router->shape.D);
+    }
+}
+
+/* dCmb = dY Yt^T, with Yt the slot outputs; dL = softmax backward of it; dYt = Cmb^T dY, over Yt.
+ */
+void cot_router_combine_backward(cot_router *router, const cot_grains *grains,
+                                 const cot_slots *slots, const cot_real *dy, cot_real *slot_out)
+{
+    const size_t T = router->shape.T;
+    const size_t S = router->S;
+    for (size_t g = 0; g < slots->grains; g++) {
+        size_t first = 0;
+        cot_mix mix = mix_of(router, grains, slots, NULL, g, &first);
+        const cot_real *dy_grain = dy + first * T * router->shape.D;
+        const cot_real *combine = router->combine + first * T * S;
+        cot_real *dlogits = router->dlogits + first * T * S;
+        cot_fill(mix.samples * T * S, 0, dlogits);
+        if (!router->options.uniform_combine) {
+            cot_mix_to_weights(&mix, dy_grain, slot_out, router->dweights);
+            cot_softmax_rows_backward(mix.samples * T, S, combine, router->dweights, dlogits);
+        }
+        cot_mix_to_slots(&mix, combine, dy_grain, slot_out);
+    }
+}
+
+/* dDsp = Xm dXt^T, with Xt the slot inputs; dL += softmax backward of it, sample by sample. */
+static void add_dispatch_dlogits(cot_router *router, const cot_mix *mix, size_t first,
+                                 const cot_real *dslot_in)
+{
+    const size_t T = router->shape.T;
+    const size_t S = router->S;
+    if (router->options.uniform_dispatch) return;
+    cot_mix_to_weights(mix, mixed_of(router) + first * T * router->shape.D, dslot_in,
+                       router->dweights);
+    for (size_t i = 0; i < mix->samples; i++)
+        cot_softmax_cols_backward(T, S, router->dispatch + (first + i) * T * S,
+                                  router->dweights + i * T * S,
+                                  router->dlogits + (first + i) * T * S, router->columns);
+}
+
+/* One grain's leaves: dPhihat = Xhat^T dL s, through the normalization to dPhi; ds = sum of dL A, A
+ * = Xhat Phihat. */
+static void push_gradients(cot_router *router, size_t first, size_t samples)
+{
+    const size_t D = router->shape.D;
+    const size_t S = router->S;
+    const size_t tokens = samples * router->shape.T;
+    first *= router->shape.T;
+    const cot_real *dlogits = router->dlogits + first * S;
+    cot_real *leaf = cot_tree_leaf(router->dphi);
+    cot_real *dphi_hat = normalizes(router) ? router->dphi_hat : leaf;
+    cot_gemm(COT_T, COT_N, D, S, tokens, scale_of(router), xhat_of(router) + first * D, D, dlogits,
+             S, 0, dphi_hat, S);
+    if (normalizes(router)) {
+        cot_fill(D * S, 0, leaf);
+        cot_normalize_cols_backward(l2_form(router), D, S, router->phi_hat, router->phi_inverse,
+                                    dphi_hat, leaf, router->columns);
+        *cot_tree_leaf(router->dscale) = cot_dot(tokens * S, dlogits, router->raw + first * S);
+        cot_tree_push(router->dscale);
+    }
+    cot_tree_push(router->dphi);
+}
+
+/* dX of one grain: from the mixed tokens, dXm = Dsp dXt, and from the logits, dXhat = dL s
+ * Phihat^T. */
+static void input_gradient(cot_router *router, const cot_mix *mix, size_t first,
+                           const cot_real *dslot_in, cot_real *dx)
+{
+    const size_t T = router->shape.T;
+    const size_t D = router->shape.D;
+    const size_t S = router->S;
+    const size_t tokens = mix->samples * T;
+    const cot_real *dispatch = router->dispatch + first * T * S;
+    const cot_real *dlogits = router->dlogits + first * T * S;
+    bool inputs = router->options.normalize == COT_NORMALIZE_INPUTS;
+    cot_real *dxhat = normalizes(router) ? router->dxhat : dx;
+    cot_real *dmixed = inputs ? dxhat : dx;
+    cot_mix_to_tokens(mix, dispatch, dslot_in, dmixed);
+    if (needs_logits(router))
+        cot_gemm(COT_N, COT_T, tokens, D, S, scale_of(router), dlogits, S, phi_hat_of(router), S,
+                 dxhat == dmixed, dxhat, D);
+    else if (dxhat != dmixed)
+        cot_fill(tokens * D, 0, dxhat);
+    if (!normalizes(router)) return;
+    if (inputs) cot_fill(tokens * D, 0, dx);
+    cot_normalize_rows_backward(l2_form(router), tokens, D, router->xhat + first * T * D,
+                                router->x_inverse + first * T, dxhat, dx);
+}
+
+void cot_router_dispatch_backward(cot_router *router, const cot_grains *grains,
+                                  const cot_slots *slots, const cot_real *dslot_in, cot_real *dx)
+{
+    bool learns = needs_logits(router) && !router->options.freeze;
+    for (size_t g = 0; g < slots->grains; g++) {
+        size_t first = 0;
+        cot_mix mix = mix_of(router, grains, slots, NULL, g, &first);
+        add_dispatch_dlogits(router, &mix, first, dslot_in);
+        if (learns) push_gradients(router, first, mix.samples);
+        if (dx != NULL)
+            input_gradient(router, &mix, first, dslot_in,
+                           dx + first * router->shape.T * router->shape.D);
+    }
+    cot_tree_finish(router->dphi, router->phi->grad);
+    if (router->scale != NULL) cot_tree_finish(router->dscale, router->scale->grad);
+}
+
+const cot_real *cot_router_combine_weights(const cot_router *router)
+{
+    return router->combine;
+}
+
+const cot_real *cot_router_dispatch_weights(const cot_router *router)
+{
+    return router->dispatch;
+}

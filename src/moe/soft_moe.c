@@ -1,0 +1,137 @@
+#include <coterie/memory.h>
+#include <coterie/soft_moe.h>
+
+#include <stdio.h>
+
+struct cot_soft_moe {
+    cot_soft_moe_options options;
+    cot_router *router;
+    cot_exchange *exchange;
+    cot_expert_bank *bank;
+    /* Slot inputs and outputs, at home and at the owners. On a group of one rank, home and owned
+     * are the same. In the backward pass, gradients of the outputs take their place. */
+    cot_real *home_in, *home_out, *owned_in, *owned_out;
+    uint8_t *kept; /* [b,E] */
+    size_t *used;  /* [grains here, E] */
+    bool has_kept;
+};
+
+static void take_slot_buffers(cot_soft_moe *layer)
+{
+    const size_t D = layer->options.shape.D;
+    size_t home = cot_exchange_home_rows(layer->exchange) * D;
+    size_t owned = cot_exchange_owned_rows(layer->exchange) * D;
+    layer->home_in = cot_alloc(home, sizeof(cot_real));
+    layer->home_out = cot_alloc(home, sizeof(cot_real));
+    bool local = cot_exchange_is_local(layer->exchange);
+    layer->owned_in = local ? layer->home_in : cot_alloc(owned, sizeof(cot_real));
+    layer->owned_out = local ? layer->home_out : cot_alloc(owned, sizeof(cot_real));
+}
+
+cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t index,
+                                  const cot_batching *batching, const cot_comm *comm,
+                                  cot_params *params)
+{
+    const cot_moe_shape *shape = &options->shape;
+    size_t ranks = (size_t)comm->size;
+    size_t rank = (size_t)comm->rank;
+    size_t samples = cot_grains_capacity(batching->max_batch, batching->grains, ranks, rank);
+    size_t grains = cot_shard_size(batching->grains, ranks, rank);
+    size_t grain_capacity =
+        cot_shard_size(batching->max_batch, batching->grains, batching->grains - 1);
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "moe.%zu", index);
+
+    cot_soft_moe *layer = cot_alloc(1, sizeof *layer);
+    layer->options = *options;
+    layer->router = cot_router_create(&options->router, shape, index, samples, grains,
+                                      grain_capacity, params, prefix);
+    layer->exchange = cot_exchange_create(comm, shape->E, shape->P, shape->D, batching->grains,
+                                          batching->max_batch);
+    layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
+                                         cot_exchange_owned_rows(layer->exchange),
+                                         grain_capacity * shape->P, params, prefix);
+    take_slot_buffers(layer);
+    layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
+    layer->used = cot_alloc(grains * shape->E, sizeof *layer->used);
+    return layer;
+}
+
+void cot_soft_moe_destroy(cot_soft_moe **layer_at)
+{
+    cot_soft_moe *layer = *layer_at;
+    if (layer == NULL) return;
+    cot_free(layer->used);
+    cot_free(layer->kept);
+    if (layer->owned_out != layer->home_out) cot_free(layer->owned_out);
+    if (layer->owned_in != layer->home_in) cot_free(layer->owned_in);
+    cot_free(layer->home_out);
+    cot_free(layer->home_in);
+    cot_expert_bank_destroy(&layer->bank);
+    cot_exchange_destroy(&layer->exchange);
+    cot_router_destroy(&layer->router);
+    cot_free(layer);
+    *layer_at = NULL;
+}
+
+/* Let the selector choose for every sample here, and count, for each grain, the samples that use
+ * each expert. */
+static void select_experts(cot_soft_moe *layer, cot_selector *selector)
+{
+    const size_t T = layer->options.shape.T;
+    const size_t E = layer->options.shape.E;
+    const size_t S = E * layer->options.shape.P;
+    const cot_grains *grains = cot_exchange_home_grains(layer->exchange);
+    const cot_real *combine = cot_router_combine_weights(layer->router);
+    size_t i = 0;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        size_t *used = layer->used + (g - grains->first) * E;
+        for (size_t e = 0; e < E; e++) used[e] = 0;
+        for (size_t n = cot_grain_size(grains, g); n > 0; n--, i++) {
+            selector->select(selector, combine + i * T * S, T, layer->kept + i * E);
+            for (size_t e = 0; e < E; e++) used[e] += layer->kept[i * E + e];
+        }
+    }
+}
+
+void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
+{
+    cot_router *router = layer->router;
+    cot_exchange *exchange = layer->exchange;
+    cot_exchange_plan(exchange, pass->samples);
+    const cot_grains *grains = cot_exchange_home_grains(exchange);
+    cot_router_route(router, grains, pass->noise, x);
+    layer->has_kept = pass->selector != NULL;
+    if (layer->has_kept) {
+        select_experts(layer, pass->selector);
+        cot_exchange_plan_kept(exchange, pass->samples, layer->used);
+    }
+    const uint8_t *kept = cot_soft_moe_kept(layer);
+    const cot_slots *home = cot_exchange_home_slots(exchange);
+    cot_router_dispatch(router, grains, home, kept, layer->home_in);
+    cot_exchange_to_owners(exchange, layer->home_in, layer->owned_in);
+    cot_expert_bank_forward(layer->bank, cot_exchange_owned_slots(exchange), layer->owned_in,
+                            layer->owned_out);
+    cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
+    cot_router_combine(router, grains, home, kept, layer->home_out, y);
+}
+
+void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)
+{
+    cot_router *router = layer->router;
+    cot_exchange *exchange = layer->exchange;
+    COT_ASSERT(!layer->has_kept);
+    const cot_grains *grains = cot_exchange_home_grains(exchange);
+    const cot_slots *home = cot_exchange_home_slots(exchange);
+    cot_router_combine_backward(router, grains, home, dy, layer->home_out);
+    cot_exchange_to_owners(exchange, layer->home_out, layer->owned_out);
+    cot_expert_bank_backward(layer->bank, cot_exchange_owned_slots(exchange), layer->owned_in,
+                             layer->owned_out);
+    cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
+    cot_router_dispatch_backward(router, grains, home, layer->home_out, dx);
+}
+
+const uint8_t *cot_soft_moe_kept(const cot_soft_moe *layer)
+{
+    return layer->has_kept ? layer->kept : NULL;
+}

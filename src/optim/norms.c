@@ -1,0 +1,119 @@
+#include <coterie/memory.h>
+#include <coterie/norms.h>
+#include <coterie/shard.h>
+#include <coterie/vector.h>
+
+#include <math.h>
+
+struct cot_norms {
+    const cot_comm *comm;
+    const cot_params *params;
+    size_t *place;        /* [params]: first entry of each parameter in `squares` */
+    double *squares;      /* by parameter, then by expert */
+    int *counts, *displs; /* experts by rank of the group */
+};
+
+static size_t entries(const cot_param *param)
+{
+    return param->placement == COT_SHARDED ? param->dims[0] : 1;
+}
+
+cot_norms *cot_norms_create(const cot_comm *comm, const cot_params *params)
+{
+    size_t count = cot_params_count(params);
+    size_t ranks = (size_t)comm->group_size;
+    cot_norms *norms = cot_alloc(1, sizeof *norms);
+    norms->comm = comm;
+    norms->params = params;
+    norms->place = cot_alloc(count, sizeof *norms->place);
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        norms->place[i] = total;
+        total += entries(cot_params_at(params, i));
+    }
+    norms->squares = cot_alloc(total, sizeof *norms->squares);
+    norms->counts = cot_alloc(ranks, sizeof *norms->counts);
+    norms->displs = cot_alloc(ranks, sizeof *norms->displs);
+    return norms;
+}
+
+void cot_norms_destroy(cot_norms **norms)
+{
+    if (*norms == NULL) return;
+    cot_free((*norms)->displs);
+    cot_free((*norms)->counts);
+    cot_free((*norms)->squares);
+    cot_free((*norms)->place);
+    cot_free(*norms);
+    *norms = NULL;
+}
+
+/* Each rank has the squares of its own experts; all get all. */
+static void gather_experts(cot_norms *norms, size_t experts, double *squares)
+{
+    size_t ranks = (size_t)norms->comm->group_size;
+    if (ranks == 1) return;
+    for (size_t r = 0; r < ranks; r++) {
+        norms->counts[r] = cot_comm_int(cot_shard_size(experts, ranks, r));
+        norms->displs[r] = cot_comm_int(cot_shard_begin(experts, ranks, r));
+    }
+    COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, squares, norms->counts,
+                           norms->displs, MPI_DOUBLE, norms->comm->group));
+}
+
+void cot_norms_measure(cot_norms *norms, const cot_real *array)
+{
+    for (size_t i = 0; i < cot_params_count(norms->params); i++) {
+        const cot_param *param = cot_params_at(norms->params, i);
+        const cot_real *part = array + param->offset;
+        double *squares = norms->squares + norms->place[i];
+        if (param->placement == COT_REPLICATED) {
+            squares[0] = cot_dot_double(param->count, part, part);
+            continue;
+        }
+        for (size_t e = 0; e < param->rows; e++) {
+            const cot_real *expert = part + e * param->row_size;
+            squares[param->first_row + e] = cot_dot_double(param->row_size, expert, expert);
+        }
+        gather_experts(norms, param->dims[0], squares);
+    }
+}
+
+double cot_norms_squares(const cot_norms *norms, size_t i, size_t e)
+{
+    return norms->squares[norms->place[i] + e];
+}
+
+double cot_norms_total(const cot_norms *norms)
+{
+    double total = 0;
+    for (size_t i = 0; i < cot_params_count(norms->params); i++) {
+        const cot_param *param = cot_params_at(norms->params, i);
+        if (param->frozen) continue;
+        for (size_t e = 0; e < entries(param); e++) total += cot_norms_squares(norms, i, e);
+    }
+    return sqrt(total);
+}
+
+/* The rank of the first expert group that owns the expert. */
+static int owner_of(const cot_norms *norms, size_t experts, size_t e)
+{
+    int rank = 0;
+    while (cot_shard_begin(experts, (size_t)norms->comm->group_size, (size_t)rank + 1) <= e) rank++;
+    return rank;
+}
+
+bool cot_norms_find_fault(const cot_norms *norms, cot_norms_fault *fault_out)
+{
+    for (size_t i = 0; i < cot_params_count(norms->params); i++) {
+        const cot_param *param = cot_params_at(norms->params, i);
+        for (size_t e = 0; e < entries(param); e++) {
+            if (isfinite(cot_norms_squares(norms, i, e))) continue;
+            bool sharded = param->placement == COT_SHARDED;
+            *fault_out =
+                (cot_norms_fault){param, e, sharded ? owner_of(norms, param->dims[0], e) : 0};
+            return true;
+        }
+    }
+    return false;
+}
