@@ -165,7 +165,7 @@ def main():
             recipe = Path(scratch) / "empty.yaml"
             recipe.write_text("seed: 0\n")
             glyphs = Path(scratch) / "glyphs"
-            program.run("data", "make", "glyphs", "-o", glyphs, "--train", 200, "--test", 50)
+            program.run("data", "make", "-o", glyphs, "--train", 200, "--test", 50)
             data = ["data.source=idx", f"data.path={glyphs}"]
             good = [compare(program, name, recipe, [*COMMON, *data, *case])
                     for name, case in CASES.items()]
