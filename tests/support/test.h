@@ -5,11 +5,12 @@
 
 #include <coterie/real.h>
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 /** Every |actual - expected| <= atol + rtol * |expected|; NaN and Inf always fail (cmocka's own
  * lets NaN pass). */
