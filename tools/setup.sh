@@ -24,7 +24,7 @@ is_installed() {
 }
 
 install_packages() {
-    local as_root=()
+    local as_root=() log
     if [[ "$(id -u)" -ne 0 ]]; then
         if ! command -v sudo >/dev/null; then
             echo "setup: not root and there is no sudo; as root, install: $*" >&2
@@ -33,9 +33,16 @@ install_packages() {
         as_root=(sudo)
     fi
     echo "Installing $*"
-    "${as_root[@]}" apt-get -qq update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install --no-install-recommends "$@" >/dev/null
+    log="$(mktemp)"
+    if ! "${as_root[@]}" apt-get -qq update >"$log" 2>&1 ||
+        ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install --no-install-recommends "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        echo "setup: apt-get failed" >&2
+        return 1
+    fi
+    rm -f "$log"
 }
 
 # Without dpkg there is no list to ask: look for what the build looks for.
