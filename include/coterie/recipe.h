@@ -67,8 +67,8 @@ char *cot_recipe_print(const cot_recipe *recipe, bool portable);
 
 /** Load a recipe file for a command: rank 0 reads it, every rank parses the same text. Collective
  * over the world. Errors, on every rank alike and printed: COT_E_NOINPUT for a file that is not
- * there or a folder, COT_E_IO when reading it fails, COT_E_DATA when it is over 1 MiB, COT_E_CONFIG
- * as for cot_recipe_parse. */
+ * there or a folder, COT_E_IO when reading it fails, COT_E_DATA when it is over 64 KiB,
+ * COT_E_CONFIG as for cot_recipe_parse. */
 COT_MUST_CHECK cot_status cot_recipe_load(const cot_comm *world, const char *path,
                                           size_t override_count, const cot_override *overrides,
                                           cot_recipe **recipe_out);
