@@ -61,7 +61,8 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
         args->source = text;
         break;
     case OPTION_IDX:
-        args->only_info = "--idx", args->idx = text;
+        args->only_info = "--idx";
+        args->idx = text;
         break;
     case OPTION_TRAIN:
         args->train = text;
