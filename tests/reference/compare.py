@@ -29,8 +29,7 @@ LOSS_TOLERANCE = 1e-5
 
 COMMON = [
     "seed=3", "optimizer.kind=adam", "optimizer.beta1=0", "optimizer.weight_decay=0",
-    "optimizer.clip_norm=0", "train.shuffle=false", "train.batch=96", "train.eval_every=0",
-    "checkpoint.keep=0"]
+    "optimizer.clip_norm=0", "train.shuffle=false", "train.batch=96", "checkpoint.keep=0"]
 
 CASES = {
     "the paper's layer": ["model.experts=16", "model.expert_hidden_total=128"],
