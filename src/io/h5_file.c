@@ -104,11 +104,21 @@ static void keep_metadata_in_memory(hid_t access)
     COT_ASSERT(done >= 0);
 }
 
+/* Open MPI prepares for shared file pointers, which nobody here uses, with a named semaphore for
+ * every file opened. A process that is killed leaves it taken, and every later run on that machine
+ * that opens a file of the same name waits for it for ever. Read when the first file is opened;
+ * what the user sets stands. */
+static void avoid_named_semaphores(void)
+{
+    setenv("OMPI_MCA_sharedfp", "^sm,lockedfile", 0);
+}
+
 static hid_t create_hdf5_file(const cot_comm *comm, const char *path)
 {
     SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
     SCOPED_ID creation = H5Pcreate(H5P_FILE_CREATE);
     if (comm != NULL) {
+        avoid_named_semaphores();
         herr_t done = H5Pset_fapl_mpio(access, comm->world, MPI_INFO_NULL);
         COT_ASSERT(done >= 0);
     }

@@ -31,23 +31,25 @@ const char *cot_write_guard_end(void)
 }
 
 /* The system's reason says more than MPI's class of error, where it is still there. */
-static void keep_failure(int code, int system_error)
+static void keep_failure(int code)
 {
     int length = 0;
     if (failure[0] != '\0') return;
-    if (system_error != 0)
-        snprintf(failure, sizeof failure, "%s", strerror(system_error));
-    else
+    if (errno != 0)
+        snprintf(failure, sizeof failure, "%s", strerror(errno));
+    else if (code != MPI_SUCCESS)
         MPI_Error_string(code, failure, &length);
+    else
+        snprintf(failure, sizeof failure, "the file system took fewer bytes than it was given");
 }
 
 static int outcome(int code)
 {
-    if (!guarding || code == MPI_SUCCESS) return code;
-    keep_failure(code, errno);
-    return MPI_SUCCESS;
+    if (guarding && code != MPI_SUCCESS) keep_failure(code);
+    return guarding ? MPI_SUCCESS : code;
 }
 
+/* A write may also fail by writing less than it should. */
 static int write_outcome(int code, int count, MPI_Datatype type, MPI_Status *status)
 {
     MPI_Count size = 0;
@@ -55,26 +57,29 @@ static int write_outcome(int code, int count, MPI_Datatype type, MPI_Status *sta
     if (!guarding || status == MPI_STATUS_IGNORE) return outcome(code);
     MPI_Type_size_x(type, &size);
     if (code == MPI_SUCCESS) MPI_Get_elements_x(status, MPI_BYTE, &written);
-    if (code == MPI_SUCCESS && written == size * count) return code;
-    if (code == MPI_SUCCESS) keep_failure(code, ENOSPC); /* cut short without an error */
+    if (written != size * count) keep_failure(code);
     MPI_Status_set_elements_x(status, MPI_BYTE, size * count);
-    return outcome(code);
+    return MPI_SUCCESS;
 }
 
 int MPI_File_write_at(MPI_File file, MPI_Offset offset, const void *data, int count,
                       MPI_Datatype type, MPI_Status *status)
 {
+    int code = MPI_ERR_IO;
     errno = 0;
-    return write_outcome(PMPI_File_write_at(file, offset, data, count, type, status), count, type,
-                         status);
+    /* What follows a failure is not tried: the file is lost, and MPI would print a line for each
+     * attempt. */
+    if (!guarding || failure[0] == '\0')
+        code = PMPI_File_write_at(file, offset, data, count, type, status);
+    return write_outcome(code, count, type, status);
 }
 
 int MPI_File_write_at_all(MPI_File file, MPI_Offset offset, const void *data, int count,
                           MPI_Datatype type, MPI_Status *status)
 {
     errno = 0;
-    return write_outcome(PMPI_File_write_at_all(file, offset, data, count, type, status), count,
-                         type, status);
+    int code = PMPI_File_write_at_all(file, offset, data, count, type, status);
+    return write_outcome(code, count, type, status);
 }
 
 int MPI_File_set_size(MPI_File file, MPI_Offset size)

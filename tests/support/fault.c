@@ -1,7 +1,7 @@
 /* A disk that fails on order: a shared library for LD_PRELOAD that delays, fails or kills at chosen
  * file operations.
  *
- *   COTERIE_FAULT="call=pwrite,pwritev match=.partial rank=1 after=3 action=fail:ENOSPC;
+ *   COTERIE_FAULT="call=pwrite,pwritev match=*.partial rank=1 after=3 action=fail:ENOSPC;
  * call=rename action=kill"
  *
  * Rules are separated by semicolons, their fields by spaces; the first rule that fits an operation
@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -102,7 +103,8 @@ static void parse_rules(void)
     parsed = true;
     snprintf(text, sizeof text, "%s", setting != NULL ? setting : "");
     for (char *part; (part = strsep(&rest, ";")) != NULL && rule_count < MAX_RULES;) {
-        fault_rule rule = {.calls = "write,pwrite,pwritev,fsync,rename,symlink,ftruncate",
+        fault_rule rule = {.match = "*",
+                           .calls = "write,pwrite,pwritev,fsync,rename,symlink,ftruncate",
                            .rank = -1,
                            .times = -1};
         for (char *field; (field = strsep(&part, " ")) != NULL;)
@@ -124,7 +126,7 @@ static bool fits(const fault_rule *rule, const char *call, const char *path)
 {
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     if (rule->rank >= 0 && rule->rank != (rank != NULL ? strtol(rank, NULL, 10) : 0)) return false;
-    return names_call(rule->calls, call) && strstr(path, rule->match) != NULL;
+    return names_call(rule->calls, call) && fnmatch(rule->match, path, 0) == 0;
 }
 
 static void delay(long milliseconds)
