@@ -88,7 +88,8 @@ const char *cot_h5_path(const cot_h5_file *file);
  * be there. */
 COT_MUST_CHECK cot_status cot_h5_create_group(cot_h5_file *file, const char *group);
 
-/** Create a data set, filled by cot_h5_write_rows. */
+/** Create a data set. Its rows must then all be written by cot_h5_write_rows: nothing fills them
+ * before. */
 COT_MUST_CHECK cot_status cot_h5_create_dataset(cot_h5_file *file, const char *dataset,
                                                 const cot_h5_shape *shape);
 

@@ -1,4 +1,5 @@
 #include "io/h5_internal.h"
+#include "io/write_guard.h"
 
 #include <coterie/memory.h>
 
@@ -118,11 +119,14 @@ cot_status cot_h5_create_dataset(cot_h5_file *file, const char *dataset, const c
     SCOPED_ID creation = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(creation, (int)shape->axis_count, chunk);
     H5Pset_fletcher32(creation);
-    H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER); /* every row is written */
     cot_h5_keep_attributes_compact(creation);
     SCOPED_ID space = create_space(shape);
+    /* HDF5 would write each chunk of a checksummed data set twice, first with zeros, whatever the
+     * fill time is. */
+    cot_write_guard_skip_collective(true);
     SCOPED_ID id = H5Dcreate2(file->id, dataset, cot_h5_file_type(shape->type), space, H5P_DEFAULT,
                               creation, H5P_DEFAULT);
+    cot_write_guard_skip_collective(false);
     return id >= 0 ? COT_OK : cot_h5_failed(file, dataset, "created");
 }
 
