@@ -136,6 +136,15 @@ COT_MUST_CHECK cot_status cot_h5_read_rows(const cot_h5_file *file, const char *
                                            cot_h5_type type, size_t first_row, size_t rows,
                                            void *data);
 
+/** Called with consecutive blocks of a data set's elements, of the type that the shape names. */
+typedef void (*cot_h5_visitor)(void *context, const void *data, size_t elements);
+
+/** Read rows block by block, each chunk once, without holding more than a block in memory; a NULL
+ * visitor only checks that all of it can be read. `shape` is what cot_h5_shape_of says. */
+COT_MUST_CHECK cot_status cot_h5_visit_rows(const cot_h5_file *file, const char *dataset,
+                                            const cot_h5_shape *shape, size_t first_row,
+                                            size_t rows, cot_h5_visitor visitor, void *context);
+
 /** Any attribute: `count` elements of `type`, allocated; text ends with a zero that count does not
  * include. For COT_H5_OTHER there is no data. Release with cot_h5_value_free. */
 typedef struct cot_h5_value {

@@ -8,6 +8,9 @@
 /* HDF5's chunks end below 4 GiB, and MPI counts bytes in an int. */
 static const size_t MAX_CHUNK_BYTES = (size_t)1 << 30;
 
+/* What is read at once: a chunk, and somewhat more for files written by others. */
+static const size_t MAX_BLOCK_BYTES = (size_t)1 << 32;
+
 /* ---- types ---- */
 
 hid_t cot_h5_memory_type(cot_h5_type type)
@@ -247,4 +250,43 @@ cot_status cot_h5_read_rows(const cot_h5_file *file, const char *dataset, cot_h5
     if (H5Dread(id, cot_h5_memory_type(type), memory, space, H5P_DEFAULT, data) < 0)
         return cot_h5_failed(file, dataset, "read");
     return COT_OK;
+}
+
+/* Rows to read at once: as many as fill a block, whole chunks of them; all where the chunk holds
+ * all. 0: too many. */
+static size_t rows_of_block(const cot_h5_shape *shape, size_t rows)
+{
+    const size_t block_bytes = (size_t)1 << 24;
+    size_t row_bytes = cot_h5_type_size(shape->type);
+    for (size_t i = 1; i < shape->axis_count; i++)
+        if (__builtin_mul_overflow(row_bytes, shape->dims[i], &row_bytes)) return 0;
+    if (row_bytes == 0) row_bytes = 1;
+    size_t chunk_rows = shape->chunk_rows > 0 ? shape->chunk_rows : rows;
+    size_t block = block_bytes / row_bytes / chunk_rows * chunk_rows;
+    if (block < chunk_rows) block = chunk_rows;
+    if (block > rows) block = rows;
+    return block <= MAX_BLOCK_BYTES / row_bytes ? block : 0;
+}
+
+cot_status cot_h5_visit_rows(const cot_h5_file *file, const char *dataset,
+                             const cot_h5_shape *shape, size_t first_row, size_t rows,
+                             cot_h5_visitor visitor, void *context)
+{
+    if (shape->axis_count == 0 || shape->type >= COT_H5_TEXT)
+        return cot_fail(COT_E_DATA, "%s: %s is a scalar or has a type that is none of ours",
+                        file->path, dataset);
+    size_t block = rows_of_block(shape, rows);
+    if (block == 0 && rows > 0)
+        return cot_fail(COT_E_DATA, "%s: %s has chunks too large to be ours", file->path, dataset);
+    size_t row_elements = 1;
+    for (size_t i = 1; i < shape->axis_count; i++) row_elements *= shape->dims[i];
+    void *data = cot_alloc(block * row_elements, cot_h5_type_size(shape->type));
+    cot_status status = COT_OK;
+    for (size_t done = 0; done < rows && status == COT_OK; done += block) {
+        if (block > rows - done) block = rows - done;
+        status = cot_h5_read_rows(file, dataset, shape->type, first_row + done, block, data);
+        if (status == COT_OK && visitor != NULL) visitor(context, data, block * row_elements);
+    }
+    cot_free(data);
+    return status;
 }
