@@ -10,6 +10,13 @@
  * at this size is still under a second. */
 enum { LARGEST_FILE = 1 << 16 };
 
+static size_t line_at(const char *text, const char *place)
+{
+    size_t line = 1;
+    for (; text < place; text++) line += *text == '\n';
+    return line;
+}
+
 static cot_status read_stream(FILE *file, const char *path, char **text_out)
 {
     char *text = cot_alloc((size_t)LARGEST_FILE + 2, 1);
@@ -21,8 +28,8 @@ static cot_status read_stream(FILE *file, const char *path, char **text_out)
     else if (size > LARGEST_FILE)
         status = cot_fail(COT_E_DATA, "%s: over 64 KiB; a recipe is a short YAML file", path);
     else if (zero != NULL)
-        status = cot_fail(COT_E_CONFIG, "%s: zero byte at offset %td; a recipe is UTF-8 text", path,
-                          zero - text);
+        status = cot_fail(COT_E_CONFIG, "%s:%zu: holds a zero byte; a recipe is UTF-8 text", path,
+                          line_at(text, zero));
     if (status == COT_OK)
         *text_out = text;
     else
