@@ -16,8 +16,8 @@ static const float max_shift = 2.5f;
 static const float max_wobble = 0.07f;           /* of every knot, over half the height */
 static const float pen_range[2] = {0.7f, 1.6f};  /* half the thickness of a stroke */
 static const float blur_range[2] = {0.8f, 2.2f}; /* width of its soft edge */
-static const float ink_range[2] = {0.6f, 1.0f};  /* grey of its middle */
-static const float max_noise = 0.2f;             /* added to every pixel's grey, either way */
+static const float ink_range[2] = {0.7f, 1.0f};  /* grey of its middle */
+static const float max_noise = 0.12f;            /* added to every pixel's grey, either way */
 
 enum {
     CURVE_PIECES = 4,  /* straight pieces between two points of a curve */
