@@ -36,9 +36,9 @@ COT_MUST_CHECK cot_status cot_comm_create(MPI_Comm parent, int expert_replicas,
 void cot_comm_destroy(cot_comm **comm);
 
 /** Make one decision of all ranks' outcomes: COT_OK if every rank says so, else the status of the
- * lowest failing rank, whose message is printed once (with its rank, when not all ranks failed) and
- * forgotten everywhere. Collective over the world. Stands before every collective call that some
- * rank might not reach. */
+ *  lowest failing rank, whose message is printed once (with its rank, when not all ranks failed)
+ *  and forgotten everywhere; agreeing on the same failure again prints nothing more. Collective
+ *  over the world. Stands before every collective call that some rank might not reach. */
 COT_MUST_CHECK cot_status cot_comm_agree(const cot_comm *comm, cot_status mine);
 
 /** Check that all ranks hold the same text; `what` names it in the message. Collective over the

@@ -20,7 +20,8 @@ void *cot_alloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 
 char *cot_strdup(const char *text) __attribute__((malloc));
 
 /** An allocated string printed as by printf. */
-char *cot_strprintf(const char *format, ...) __attribute__((malloc, format(printf, 1, 2)));
+char *cot_strprintf(const char *format, ...)
+    __attribute__((malloc, nonnull(1), format(printf, 1, 2)));
 
 /** Free memory from the functions above; accepts NULL. */
 void cot_free(void *memory);

@@ -47,9 +47,7 @@ int main(int argc, char **argv)
     COT_ASSERT(status == COT_OK);
     cot_log_set_rank(world->rank, world->size);
     status = run_command(world, argc, argv);
-    /* What was agreed on is printed already and has left no message; what was not is the same on
-     * every rank. */
-    if (cot_failure() != NULL) status = cot_comm_agree(world, status);
+    status = cot_comm_agree(world, status);
     cot_comm_destroy(&world);
     cot_set_abort_handler(NULL);
     MPI_Finalize();

@@ -70,15 +70,16 @@ void cot_comm_destroy(cot_comm **comm)
     *comm = NULL;
 }
 
-/* Rank 0 prints, whoever failed: one stream, one line. */
+/* Rank 0 prints, whoever failed: one stream, one line. A failure agreed on before has left no
+ * message. */
 static void report(const cot_comm *comm, int failed_rank, int failed_count)
 {
     char message[MESSAGE_SIZE] = "";
     const char *mine = cot_failure();
     if (comm->rank == failed_rank)
-        snprintf(message, sizeof message, "%s", mine != NULL ? mine : "failed without a message");
+        snprintf(message, sizeof message, "%s", mine != NULL ? mine : "");
     COT_MPI(MPI_Bcast(message, sizeof message, MPI_CHAR, failed_rank, comm->world));
-    if (comm->rank == 0) {
+    if (comm->rank == 0 && message[0] != '\0') {
         if (failed_count == comm->size)
             fprintf(stderr, "coterie: %s\n", message);
         else

@@ -1,0 +1,69 @@
+/** Everything that a recipe asks for, made on these ranks: data set, parameters, model, and the
+ * batch at hand. */
+#ifndef COTERIE_EXPERIMENT_H
+#define COTERIE_EXPERIMENT_H
+
+#include <coterie/comm.h>
+#include <coterie/ordered_sum.h>
+#include <coterie/recipe.h>
+#include <coterie/sampler.h>
+
+/** What a batch adds up to, over its samples. All are sums of doubles in one order: over the
+ * samples of a grain, then over grains by a binary tree. */
+enum {
+    COT_SCORE_LOSS,           /**< losses */
+    COT_SCORE_CORRECT,        /**< samples whose largest output is their label's */
+    COT_SCORE_TARGET,         /**< regression: target values */
+    COT_SCORE_TARGET_SQUARES, /**< regression: their squares */
+    COT_SCORE_STOP,           /**< ranks that were asked to stop */
+    COT_SCORES
+};
+
+/** The samples [first, first + samples) of a step's batch, in the data set's order or in a
+ * sampler's. */
+typedef struct cot_batch {
+    cot_split split;
+    uint64_t epoch;
+    size_t samples;           /**< over all ranks */
+    size_t first;             /**< place of the first one in the step's batch, or in the split */
+    const cot_sampler *order; /**< NULL: place is data set index */
+    size_t order_batch;       /**< the sampler's batch */
+} cot_batch;
+
+typedef struct cot_experiment {
+    const cot_recipe *recipe;
+    cot_comm *comm;
+    cot_dataset *dataset;
+    cot_params *params;
+    cot_model *model;
+    size_t outputs; /**< classes, or 1 for regression */
+    cot_batching batching;
+    cot_target *targets; /**< [b]: of this rank's samples at hand */
+    cot_real *doutputs;  /**< [b,outputs] */
+    double *scores;      /**< [grains here, COT_SCORES] */
+    cot_ordered_sum *sums;
+} cot_experiment;
+
+/** Make it, with the parameters at their initial values. `recipe` outlives it. Collective over the
+ * world. Errors, on every rank alike: those of cot_dataset_create and cot_model_create;
+ * COT_E_CONFIG when ranks differ in build, BLAS kernels or data, or expert replicas do not divide
+ * the ranks. */
+COT_MUST_CHECK cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe,
+                                                cot_experiment **experiment_out);
+void cot_experiment_destroy(cot_experiment **experiment);
+
+/** Load this rank's samples of a batch and run the model. Returns their outputs [b,outputs].
+ * Collective. */
+const cot_real *cot_experiment_forward(cot_experiment *experiment, const cot_batch *batch,
+                                       const cot_noise *noise, cot_selector *selector);
+
+/** Score the outputs of the batch at hand; sums [COT_SCORES] are this rank's part, for
+ * cot_ordered_sum_doubles. With gradient_scale not 0, experiment->doutputs becomes the gradient of
+ * the sum of losses times gradient_scale. Not collective. */
+void cot_experiment_score(cot_experiment *experiment, const cot_batch *batch,
+                          const cot_real *outputs, double gradient_scale, double sums[COT_SCORES]);
+
+/** Whether the data set is one for classification. */
+bool cot_experiment_classifies(const cot_experiment *experiment);
+
+#endif

@@ -1,0 +1,103 @@
+#include "cli/cli.h"
+
+#include <coterie/memory.h>
+#include <coterie/recipe.h>
+#include <coterie/train.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What the options fill in. */
+typedef struct input {
+    const char *recipe;
+    size_t override_count;
+    const char **overrides; /* room for as many as there are arguments */
+    cot_train_options train;
+} input;
+
+enum { KEY_RESUME = 'r', KEY_SET = 's', KEY_STEPS = 'n', KEY_INIT = 'i' };
+
+static const struct argp_option options[] = {
+    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
+     0},
+    {"resume", KEY_RESUME, "auto|FILE", 0,
+     "Go on from the newest good checkpoint of output.dir (a new run if there is none), or from "
+     "FILE",
+     0},
+    {"steps", KEY_STEPS, "N", 0, "Stop after N steps of this call; 0 writes the initial state", 0},
+    {"init", KEY_INIT, "FILE", 0, "Take the initial weights from a checkpoint, and nothing else",
+     0},
+    {0}};
+
+static cot_status parse_steps(const char *text, cot_train_options *train)
+{
+    size_t steps = 0;
+    COT_TRY(cot_cli_parse_count("--steps", text, &steps));
+    train->limits_steps = true;
+    train->step_limit = steps;
+    return COT_OK;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    input *in = state->input;
+    switch (key) {
+    case KEY_SET:
+        in->overrides[in->override_count++] = argument;
+        return 0;
+    case KEY_RESUME:
+        in->train.resume = argument;
+        return 0;
+    case KEY_INIT:
+        in->train.init = argument;
+        return 0;
+    case KEY_STEPS:
+        return parse_steps(argument, &in->train) == COT_OK ? 0 : EINVAL;
+    case ARGP_KEY_ARG:
+        if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
+        in->recipe = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse_option,
+    "RECIPE",
+    "Train a model as a recipe says, on all ranks together, into the recipe's output.dir."
+    "\vThe folder gets recipe.yaml, metrics.jsonl, checkpoint-<step>.h5, latest.h5 and best.h5. "
+    "SIGTERM and SIGUSR1 save a "
+    "checkpoint and end with exit code 75; run the same command with --resume auto to go on.\n\n"
+    "  mpirun -n 2 coterie train jobs/recipes/quickstart.yaml\n"
+    "  mpirun -n 4 coterie train jobs/recipes/mnist.yaml --set model.experts=64 --resume auto",
+    NULL,
+    NULL,
+    NULL};
+
+static cot_status train(const cot_comm *world, const input *in)
+{
+    if (in->recipe == NULL)
+        return cot_fail(COT_E_USAGE, "train: no recipe given; see 'coterie help train'");
+    if (in->train.init != NULL && in->train.resume != NULL)
+        return cot_fail(
+            COT_E_USAGE,
+            "train: --init and --resume exclude each other; a resumed run has its weights");
+    cot_recipe *recipe = NULL;
+    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    cot_status status = cot_train(world, recipe, &in->train);
+    cot_recipe_destroy(&recipe);
+    return status;
+}
+
+static cot_status run(const cot_comm *world, int argc, char **argv)
+{
+    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    cot_status status = cot_cli_parse(&cot_command_train, argc, argv, &in);
+    if (status == COT_OK) status = train(world, &in);
+    cot_free(in.overrides);
+    return status;
+}
+
+const cot_command cot_command_train = {"train", "train a model as a recipe says", &argp, run};

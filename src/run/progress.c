@@ -1,0 +1,119 @@
+#include <coterie/clock.h>
+#include <coterie/memory.h>
+#include <coterie/progress.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const double live_interval = 0.2;   /* seconds between two redraws of a live line */
+static const double plain_interval = 10.0; /* seconds between two lines in a job log */
+
+struct cot_display {
+    bool silent, live;
+    uint64_t first_step, steps, epochs;
+    double started, drawn;
+    bool line_is_open; /* a live line stands and is not ended */
+};
+
+cot_display *cot_display_create(const cot_comm *comm, uint64_t first_step, uint64_t steps,
+                                uint64_t epochs)
+{
+    cot_display *display = cot_alloc(1, sizeof *display);
+    double now = cot_seconds();
+    *display = (cot_display){.silent = comm->rank != 0,
+                             .live = isatty(STDERR_FILENO) == 1,
+                             .first_step = first_step,
+                             .steps = steps,
+                             .epochs = epochs,
+                             .started = now,
+                             .drawn = now};
+    return display;
+}
+
+static void end_line(cot_display *display)
+{
+    if (display->line_is_open) fputs("\r\033[K", stderr);
+    display->line_is_open = false;
+}
+
+void cot_display_destroy(cot_display **display)
+{
+    if (*display == NULL) return;
+    end_line(*display);
+    cot_free(*display);
+    *display = NULL;
+}
+
+/* "1:02:03" or "2:03"; room for any number of hours. */
+enum { DURATION_SIZE = 32 };
+static void print_duration(double seconds, char text[DURATION_SIZE])
+{
+    enum { MINUTE = 60, HOUR = 3600 };
+    unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
+    if (s >= HOUR)
+        snprintf(text, DURATION_SIZE, "%lu:%02lu:%02lu", s / HOUR, s % HOUR / MINUTE, s % MINUTE);
+    else
+        snprintf(text, DURATION_SIZE, "%lu:%02lu", s / MINUTE, s % MINUTE);
+}
+
+/* ", <name> 97.1%" or nothing. */
+enum { PERCENT_SIZE = 64 };
+static void print_percent(const char *name, double share, char text[PERCENT_SIZE])
+{
+    const double percent = 100;
+    text[0] = '\0';
+    if (isfinite(share)) snprintf(text, PERCENT_SIZE, ", %s %.2f%%", name, percent * share);
+}
+
+/* Time left, from the pace of this call so far. */
+static double seconds_left(const cot_display *display, uint64_t step, double now)
+{
+    if (step <= display->first_step) return 0;
+    double pace = (now - display->started) / (double)(step - display->first_step);
+    return pace * (double)(display->steps - step);
+}
+
+void cot_display_step(cot_display *display, const cot_step_report *report, double accuracy)
+{
+    if (display->silent) return;
+    double now = cot_seconds();
+    if (now - display->drawn < (display->live ? live_interval : plain_interval)) return;
+    display->drawn = now;
+    char left[DURATION_SIZE];
+    char accurate[PERCENT_SIZE];
+    print_duration(seconds_left(display, report->step, now), left);
+    print_percent("accuracy", accuracy, accurate);
+    fprintf(stderr, "%sepoch %lu/%lu, step %lu/%lu, loss %.4f%s, %.0f samples/s, %s left%s",
+            display->live ? "\r\033[K" : "", (unsigned long)report->epoch,
+            (unsigned long)display->epochs, (unsigned long)report->step,
+            (unsigned long)display->steps, report->loss, accurate, report->samples_per_s, left,
+            display->live ? "" : "\n");
+    fflush(stderr);
+    display->line_is_open = display->live;
+}
+
+void cot_display_epoch(cot_display *display, const cot_epoch_report *report)
+{
+    if (display->silent) return;
+    end_line(display);
+    const cot_evaluation *test = report->validation != NULL ? report->validation : report->test;
+    const char *split = report->validation != NULL ? "validation" : "test";
+    char left[DURATION_SIZE];
+    print_duration(seconds_left(display, report->step, cot_seconds()), left);
+    fprintf(stderr, "epoch %lu/%lu, step %lu/%lu, train loss %.4f", (unsigned long)report->epoch,
+            (unsigned long)display->epochs, (unsigned long)report->step,
+            (unsigned long)display->steps, report->train_loss);
+    if (test != NULL) {
+        char name[32];
+        char accurate[PERCENT_SIZE];
+        char relative[PERCENT_SIZE];
+        snprintf(name, sizeof name, "%s accuracy", split);
+        print_percent(name, test->accuracy, accurate);
+        print_percent("relative error", test->relative_error, relative);
+        fprintf(stderr, ", %s loss %.4f%s%s", split, test->loss, accurate, relative);
+    }
+    fprintf(stderr, ", %.0f samples/s, %s left\n", report->samples_per_s, left);
+    fflush(stderr);
+    display->drawn = cot_seconds();
+}

@@ -1,0 +1,208 @@
+#include "run/trainer.h"
+
+#include <coterie/log.h>
+#include <coterie/memory.h>
+
+#include <math.h>
+
+/* The run ends after train.steps steps, or else after train.epochs epochs. */
+static cot_status plan_length(trainer *t)
+{
+    const cot_recipe *recipe = t->recipe;
+    const cot_dataset_info *info = cot_dataset_info_of(t->experiment->dataset);
+    t->sampler = cot_sampler_create(info->samples[COT_SPLIT_TRAIN], recipe->train.batch,
+                                    recipe->train.shuffle, recipe->train.drop_last, recipe->seed);
+    size_t batches = cot_sampler_batches(t->sampler);
+    if (batches == 0)
+        return cot_fail(
+            COT_E_CONFIG,
+            "train.batch: %zu is more than the %zu training samples, and train.drop_last is true",
+            recipe->train.batch, info->samples[COT_SPLIT_TRAIN]);
+    t->total_steps = recipe->train.steps > 0 ? recipe->train.steps : recipe->train.epochs * batches;
+    return COT_OK;
+}
+
+static void create_optimizer(trainer *t)
+{
+    cot_params *params = t->experiment->params;
+    t->gradients = cot_gradients_create(t->comm, params, t->recipe->parallel.reproducible);
+    t->norms = cot_norms_create(t->comm, params);
+    t->optimizer = cot_optimizer_create(&t->recipe->optimizer, params);
+    t->state.params = params;
+    t->state.moment_count = cot_optimizer_moments(t->optimizer);
+    for (size_t i = 0; i < t->state.moment_count; i++) {
+        t->state.moment_names[i] = cot_optimizer_moment_name(t->optimizer, i);
+        t->state.moments[i] = cot_optimizer_moment(t->optimizer, i);
+    }
+}
+
+static void describe_run(const trainer *t)
+{
+    const cot_moe_shape *shape = cot_model_shape(t->experiment->model);
+    const cot_dataset_info *info = cot_dataset_info_of(t->experiment->dataset);
+    cot_info("%d rank%s, %zu experts of hidden width %zu with %zu slot%s each, %zu parameters",
+             t->comm->size, t->comm->size == 1 ? "" : "s", shape->E, shape->H, shape->P,
+             shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
+    cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
+             (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
+}
+
+/* Evaluate a split if there is one and now is the time; `evaluation` stays empty otherwise. */
+static cot_status evaluate_split(trainer *t, cot_split split, cot_evaluation *evaluation,
+                                 bool *done)
+{
+    *done = cot_dataset_info_of(t->experiment->dataset)->samples[split] > 0;
+    if (!*done) return COT_OK;
+    return cot_evaluate(t->experiment, split, NULL, NULL, evaluation);
+}
+
+/* The best is by the validation split where there is one, else by the test split; of equal ones,
+ * the earlier. */
+static void note_best(cot_progress *progress, const cot_evaluation *evaluation)
+{
+    double metric = cot_evaluation_metric(evaluation);
+    if (progress->has_best && !(metric < progress->best_metric)) return;
+    progress->has_best = true;
+    progress->best_metric = metric;
+    progress->best_step = progress->step;
+}
+
+static void report_epoch(trainer *t, const cot_evaluation *test, const cot_evaluation *validation,
+                         double rate)
+{
+    const cot_progress *progress = &t->state.progress;
+    double samples = (double)progress->epoch_samples;
+    bool classifies = cot_experiment_classifies(t->experiment);
+    cot_epoch_report report = {.step = progress->step,
+                               .epoch = progress->epoch + 1,
+                               .train_loss = progress->epoch_loss / samples,
+                               .train_accuracy =
+                                   classifies ? (double)progress->epoch_correct / samples : NAN,
+                               .learning_rate = rate,
+                               .seconds = t->epoch_seconds,
+                               .samples_per_s = (double)t->epoch_call_samples / t->epoch_seconds,
+                               .test = test,
+                               .validation = validation};
+    cot_metrics_epoch(t->metrics, &report);
+    cot_display_epoch(t->display, &report);
+}
+
+static void begin_next_epoch(trainer *t)
+{
+    cot_progress *progress = &t->state.progress;
+    progress->epoch++;
+    progress->batch = 0;
+    progress->epoch_loss = 0;
+    progress->epoch_correct = progress->epoch_samples = 0;
+    t->epoch_seconds = 0;
+    t->epoch_call_samples = 0;
+}
+
+/* The epoch is complete, or the run is within it: evaluate and report. */
+static cot_status evaluate_epoch(trainer *t, double rate)
+{
+    cot_progress *progress = &t->state.progress;
+    bool last = progress->step == t->total_steps;
+    bool due = (progress->epoch + 1) % t->recipe->train.eval_every == 0 || last;
+    cot_evaluation test = {0};
+    cot_evaluation validation = {0};
+    bool has_test = false;
+    bool has_validation = false;
+    cot_status status = COT_OK;
+    if (due) status = evaluate_split(t, COT_SPLIT_VALIDATION, &validation, &has_validation);
+    if (due && status == COT_OK) status = evaluate_split(t, COT_SPLIT_TEST, &test, &has_test);
+    if (status == COT_OK) {
+        report_epoch(t, has_test ? &test : NULL, has_validation ? &validation : NULL, rate);
+        if (has_validation || has_test) note_best(progress, has_validation ? &validation : &test);
+    }
+    cot_evaluation_free(&validation);
+    cot_evaluation_free(&test);
+    return status;
+}
+
+static void report_step(trainer *t, const cot_step_report *report)
+{
+    const cot_progress *progress = &t->state.progress;
+    size_t every = t->recipe->output.log_every;
+    if (every > 0 && report->step % every == 0) cot_metrics_step(t->metrics, report);
+    bool classifies = cot_experiment_classifies(t->experiment);
+    cot_display_step(t->display, report,
+                     classifies ? (double)progress->epoch_correct / (double)progress->epoch_samples
+                                : NAN);
+}
+
+/* Why a call ends, as the metrics say it. */
+static const char finished[] = "finished"; /* the run is complete */
+static const char limited[] = "steps";     /* --steps */
+static const char stopped[] = "signal";    /* somebody asked to stop */
+
+/* Steps until one of these, which becomes *reason. */
+static cot_status train_steps(trainer *t, const char **reason)
+{
+    cot_progress *progress = &t->state.progress;
+    while (progress->step < t->total_steps) {
+        if (t->options->limits_steps && progress->step - t->first_step >= t->options->step_limit) {
+            *reason = limited;
+            return COT_OK;
+        }
+        step_result result;
+        COT_TRY(trainer_step(t, &result));
+        report_step(t, &result.report);
+        bool epoch_ended = progress->batch == cot_sampler_batches(t->sampler);
+        if (epoch_ended || progress->step == t->total_steps)
+            COT_TRY(evaluate_epoch(t, result.report.learning_rate));
+        if (epoch_ended) begin_next_epoch(t);
+        if (trainer_wants_save(t, epoch_ended)) COT_TRY(trainer_save(t));
+        if (result.stop) {
+            *reason = stopped;
+            return COT_OK;
+        }
+    }
+    *reason = finished;
+    return COT_OK;
+}
+
+static cot_status run(trainer *t)
+{
+    const char *reason = finished;
+    COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
+    create_optimizer(t);
+    describe_run(t);
+    COT_TRY(trainer_begin(t));
+    t->first_step = t->state.progress.step;
+    t->last_save = cot_seconds();
+    t->display = cot_display_create(t->comm, t->first_step, t->total_steps,
+                                    (t->total_steps + cot_sampler_batches(t->sampler) - 1) /
+                                        cot_sampler_batches(t->sampler));
+    COT_TRY(train_steps(t, &reason));
+    COT_TRY(trainer_save(t));
+    cot_metrics_end(t->metrics, t->state.progress.step, reason, cot_seconds() - t->call_started);
+    COT_TRY(cot_comm_agree(t->comm, cot_metrics_status(t->metrics)));
+    if (reason != stopped) return COT_OK;
+    cot_info("stopped at step %lu with a checkpoint saved; add --resume auto to go on",
+             (unsigned long)t->state.progress.step);
+    return COT_E_STOPPED;
+}
+
+cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
+                     const cot_train_options *options)
+{
+    trainer t = {.recipe = recipe, .options = options, .call_started = cot_seconds()};
+    cot_timestamp(t.started);
+    COT_TRY(cot_experiment_create(world, recipe, &t.experiment));
+    t.comm = t.experiment->comm;
+    t.portable_recipe = cot_recipe_print(recipe, true);
+    trainer_catch_signals();
+    cot_status status = run(&t);
+    trainer_restore_signals();
+    cot_display_destroy(&t.display);
+    cot_metrics_close(&t.metrics);
+    cot_run_folder_unlock(&t.lock);
+    cot_optimizer_destroy(&t.optimizer);
+    cot_norms_destroy(&t.norms);
+    cot_gradients_destroy(&t.gradients);
+    cot_sampler_destroy(&t.sampler);
+    cot_free(t.portable_recipe);
+    cot_experiment_destroy(&t.experiment);
+    return status;
+}

@@ -1,0 +1,108 @@
+#include "run/trainer.h"
+
+#include <coterie/schedule.h>
+
+#include <math.h>
+
+/* One micro-batch: [begin, end) of the step's batch of `batch_samples`; scores add to sums
+ * [COT_SCORES]. */
+static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_samples,
+                       double sums[COT_SCORES])
+{
+    const cot_progress *progress = &t->state.progress;
+    cot_batch batch = {.split = COT_SPLIT_TRAIN,
+                       .epoch = progress->epoch,
+                       .samples = end - begin,
+                       .first = begin,
+                       .order = t->sampler,
+                       .order_batch = progress->batch};
+    cot_noise noise = {.seed = t->recipe->seed, .step = progress->step, .first_sample = begin};
+    bool noisy = t->recipe->model.router.noise > 0;
+    double scores[COT_SCORES];
+    const cot_real *outputs =
+        cot_experiment_forward(t->experiment, &batch, noisy ? &noise : NULL, NULL);
+    cot_experiment_score(t->experiment, &batch, outputs, 1 / (double)batch_samples, scores);
+    cot_model_backward(t->experiment->model, t->experiment->doutputs);
+    cot_gradients_add_batch(t->gradients);
+    scores[COT_SCORE_STOP] = trainer_was_asked_to_stop();
+    cot_ordered_sum_doubles(t->experiment->sums, COT_SCORES, scores);
+    for (size_t i = 0; i < COT_SCORES; i++) sums[i] += scores[i];
+}
+
+/* The values come before the gradients: a parameter that broke down breaks every gradient. */
+static cot_status report_breakdown(trainer *t, double loss)
+{
+    unsigned long step = (unsigned long)t->state.progress.step + 1;
+    const char *what = "value";
+    cot_norms_fault fault;
+    cot_norms_measure(t->norms, cot_params_values(t->experiment->params));
+    bool found = cot_norms_find_fault(t->norms, &fault);
+    if (!found) {
+        what = "gradient";
+        cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
+        found = cot_norms_find_fault(t->norms, &fault);
+    }
+    const char *advice = "the last good checkpoint stays; try a lower optimizer.learning_rate or "
+                         "optimizer.clip_norm";
+    if (!found) return cot_fail(COT_E_INTERNAL, "step %lu: the loss is %g; %s", step, loss, advice);
+    if (fault.param->placement == COT_SHARDED)
+        return cot_fail(
+            COT_E_INTERNAL,
+            "step %lu: the loss is %g: the %s of %s, expert %zu on rank %d, is not finite; %s",
+            step, loss, what, fault.param->name, fault.expert, fault.rank, advice);
+    return cot_fail(COT_E_INTERNAL,
+                    "step %lu: the loss is %g: the %s of %s, on every rank, is not finite; %s",
+                    step, loss, what, fault.param->name, advice);
+}
+
+static void move_on(cot_progress *progress, size_t samples, const double sums[COT_SCORES])
+{
+    progress->step++;
+    progress->batch++;
+    progress->samples_seen += samples;
+    progress->epoch_samples += samples;
+    progress->epoch_loss += sums[COT_SCORE_LOSS];
+    progress->epoch_correct += (uint64_t)sums[COT_SCORE_CORRECT];
+}
+
+cot_status trainer_step(trainer *t, step_result *result_out)
+{
+    cot_progress *progress = &t->state.progress;
+    const cot_optimizer_options *optimizer = &t->recipe->optimizer;
+    double started = cot_seconds();
+    double sums[COT_SCORES] = {0};
+    cot_sampler_start_epoch(t->sampler, progress->epoch);
+    size_t samples = cot_sampler_batch_size(t->sampler, progress->batch);
+    size_t pieces = t->recipe->train.accumulate;
+    cot_gradients_begin(t->gradients);
+    for (size_t piece = 0; piece < pieces; piece++) {
+        size_t begin = cot_shard_begin(samples, pieces, piece);
+        size_t end = cot_shard_begin(samples, pieces, piece + 1);
+        if (begin < end) accumulate(t, begin, end, samples, sums);
+    }
+    cot_gradients_finish(t->gradients);
+    cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
+    double loss = sums[COT_SCORE_LOSS] / (double)samples;
+    double norm = cot_norms_total(t->norms);
+    if (!isfinite(loss) || !isfinite(norm))
+        return cot_comm_agree(t->comm, report_breakdown(t, loss));
+
+    double rate = optimizer->learning_rate *
+                  cot_schedule_factor(&t->recipe->schedule, progress->step, t->total_steps);
+    bool clips = optimizer->clip_norm > 0 && norm > optimizer->clip_norm;
+    cot_optimizer_step(t->optimizer, progress->step + 1, rate,
+                       clips ? optimizer->clip_norm / norm : 1);
+    move_on(progress, samples, sums);
+
+    double seconds = cot_seconds() - started;
+    t->epoch_seconds += seconds;
+    t->epoch_call_samples += samples;
+    result_out->stop = sums[COT_SCORE_STOP] > 0;
+    result_out->report = (cot_step_report){.step = progress->step,
+                                           .epoch = progress->epoch + 1,
+                                           .loss = loss,
+                                           .learning_rate = rate,
+                                           .gradient_norm = norm,
+                                           .samples_per_s = (double)samples / seconds};
+    return COT_OK;
+}
