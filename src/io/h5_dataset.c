@@ -260,7 +260,7 @@ static size_t rows_of_block(const cot_h5_shape *shape, size_t rows)
     size_t row_bytes = cot_h5_type_size(shape->type);
     for (size_t i = 1; i < shape->axis_count; i++)
         if (__builtin_mul_overflow(row_bytes, shape->dims[i], &row_bytes)) return 0;
-    if (row_bytes == 0) row_bytes = 1;
+    if (row_bytes == 0 || rows == 0) return rows;
     size_t chunk_rows = shape->chunk_rows > 0 ? shape->chunk_rows : rows;
     size_t block = block_bytes / row_bytes / chunk_rows * chunk_rows;
     if (block < chunk_rows) block = chunk_rows;
