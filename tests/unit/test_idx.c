@@ -227,6 +227,8 @@ static void test_damaged_gzip_files_are_refused(void **state)
     (void)state;
     static file_content content;
     static const char *const kinds[] = {"gz-truncated", "gz-flipped", "gz-crc", "gz-header"};
+    static const char *const texts[] = {"truncated: the compressed data end early", "damaged",
+                                        "damaged", "truncated"};
     for (int kind = 0; kind < 4; kind++) {
         char folder[MAX_PATH];
         char path[MAX_PATH];
@@ -238,6 +240,7 @@ static void test_damaged_gzip_files_are_refused(void **state)
         if (kind == 2) content.bytes[content.size - 8] ^= 1;
         if (kind == 3) content.size = 6;
         write_whole(path, &content);
+        assert_refused(folder, COT_E_DATA, texts[kind]);
         assert_refused(folder, COT_E_DATA, "t10k-images-idx3-ubyte.gz");
     }
 }
