@@ -23,11 +23,12 @@ cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void
 {
     int stopped_at = argc;
     int error = argp_parse(command->argp, argc, argv, ARGP_SILENT, &stopped_at, input);
-    if (error == 0) return COT_OK;
-    /* A parser that found a bad value has recorded its own line; cot_fail keeps the first. */
-    if (stopped_at > 0 && stopped_at < argc && error == ARGP_ERR_UNKNOWN)
+    if (error == 0 && stopped_at >= argc) return COT_OK;
+    /* argp stops without an error at an argument that the parser does not take. */
+    if (error == 0)
         return cot_fail(COT_E_USAGE, "%s: unexpected '%s'; see 'coterie help %s'", command->name,
                         argv[stopped_at], command->name);
+    /* A parser that found a bad value has recorded its own line; cot_fail keeps the first. */
     const char *last = argv[stopped_at > 1 ? stopped_at - 1 : argc - 1];
     return cot_fail(COT_E_USAGE, "%s: unknown or incomplete option '%s'; see 'coterie help %s'",
                     command->name, last, command->name);

@@ -20,16 +20,16 @@ enum {
 };
 
 typedef struct cot_recipe_key {
-    const char *name; /**< "model.experts"; the part before the dot is the section */
-    cot_key_type type;
+    const char *name;         /**< "model.experts"; the part before the dot is the section */
+    const char *meaning;      /**< one sentence, with the unit */
     size_t offset;            /**< of the value in cot_recipe */
     const char *fallback;     /**< default, as one would write it in a recipe */
     uint64_t least, most;     /**< unsigned: smallest and largest value; string: bytes */
     double low, high;         /**< real: ends of the range ... */
     bool low_open, high_open; /**< ... which belong to it unless open */
+    cot_key_type type;
     const char *const *words; /**< enumeration: word by value, NULL at the end */
     unsigned flags;
-    const char *meaning; /**< one sentence, with the unit */
 } cot_recipe_key;
 
 typedef struct cot_recipe_section {

@@ -169,7 +169,8 @@ static void print_real(double value, char text[REAL_TEXT])
     char *exponent = strchr(text, 'e');
     if (exponent == NULL || strchr(text, '.') != NULL) return;
     memmove(exponent + 2, exponent, strlen(exponent) + 1);
-    memcpy(exponent, ".0", 2);
+    exponent[0] = '.';
+    exponent[1] = '0';
 }
 
 char *cot_recipe_value(const cot_recipe *recipe, const cot_recipe_key *key)
