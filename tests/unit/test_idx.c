@@ -28,7 +28,8 @@ typedef struct file_content {
 
 static void path_of(char path[MAX_PATH], const char *folder, int file, const char *suffix)
 {
-    snprintf(path, MAX_PATH, "%s/%s%s", folder, names[file], suffix);
+    int length = snprintf(path, MAX_PATH, "%s/%s%s", folder, names[file], suffix);
+    assert_in_range(length, 1, MAX_PATH - 1);
 }
 
 static void read_whole(const char *path, file_content *content)
