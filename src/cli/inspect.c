@@ -1,0 +1,213 @@
+/* coterie inspect: what a checkpoint or another file of ours holds. */
+#include "cli/cli.h"
+#include "cli/inspect_report.h"
+
+#include <coterie/digest.h>
+#include <coterie/memory.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTION_DIGEST = 256, OPTION_FORMAT, TEXT_SIZE = 160 };
+
+typedef struct arguments {
+    const char *file;
+    bool digest, json;
+} arguments;
+
+static error_t parse_option(int option, char *text, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (option) {
+    case OPTION_DIGEST:
+        args->digest = true;
+        return 0;
+    case OPTION_FORMAT:
+        return cot_cli_parse_format(text, &args->json) == COT_OK ? 0 : EINVAL;
+    case ARGP_KEY_ARG:
+        if (args->file != NULL) return ARGP_ERR_UNKNOWN;
+        args->file = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"digest", OPTION_DIGEST, NULL, 0,
+     "print only the SHA-256 of the content: equal for equal results, wherever they were computed",
+     0},
+    {"format", OPTION_FORMAT, "text|json", 0, "how to print (default: text)", 0},
+    {0}};
+
+static const struct argp parser = {
+    .options = options,
+    .parser = parse_option,
+    .args_doc = "FILE",
+    .doc = "Says what a checkpoint holds, and reads all of it to verify its checksums; of another "
+           "HDF5 file it lists groups, data sets and attributes.",
+};
+
+/* ---- text ---- */
+
+/* One JSON value on one line: text without quotes, numbers shortened. */
+static void print_value(const json_t *value, char text[TEXT_SIZE])
+{
+    if (json_is_string(value)) {
+        snprintf(text, TEXT_SIZE, "%s", json_string_value(value));
+    } else if (json_is_real(value)) {
+        snprintf(text, TEXT_SIZE, "%.6g", json_real_value(value));
+    } else {
+        char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        snprintf(text, TEXT_SIZE, "%s", dumped != NULL ? dumped : "-");
+        free(dumped);
+    }
+}
+
+static bool is_long(const json_t *value)
+{
+    return json_is_string(value) && strchr(json_string_value(value), '\n') != NULL;
+}
+
+/* Texts of several lines (the recipe) come after the others. */
+static void print_attributes(const char *title, json_t *attributes)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    char text[TEXT_SIZE];
+    if (json_object_size(attributes) == 0) return;
+    printf("\n%s\n", title);
+    json_object_foreach(attributes, key, value)
+    {
+        if (is_long(value)) continue;
+        print_value(value, text);
+        printf("  %-16s %s\n", key, text);
+    }
+    json_object_foreach(attributes, key, value)
+    {
+        if (is_long(value)) printf("\n%s\n%s", key, json_string_value(value));
+    }
+}
+
+static void print_param(const json_t *param)
+{
+    static const struct {
+        const char *key;
+        int width; /* negative: to the left */
+    } columns[] = {{"name", -24}, {"axes", -7}, {"shape", -16}, {"placement", -10},
+                   {"count", 10}, {"norm", 11}, {"min", 11},    {"max", 11}};
+    char text[TEXT_SIZE];
+    printf(" ");
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        if (param != NULL)
+            print_value(json_object_get(param, columns[i].key), text);
+        else
+            snprintf(text, sizeof text, "%s", columns[i].key);
+        printf(" %*s", columns[i].width, text);
+    }
+    printf("\n");
+}
+
+static void print_checkpoint(const json_t *report)
+{
+    size_t i = 0;
+    json_t *param = NULL;
+    char total[TEXT_SIZE];
+    printf("%s: a checkpoint; all checksums are good\n",
+           json_string_value(json_object_get(report, "file")));
+    print_attributes("attributes", json_object_get(report, "attributes"));
+    print_attributes("progress", json_object_get(report, "progress"));
+    printf("\nparameters\n");
+    print_param(NULL);
+    json_array_foreach(json_object_get(report, "parameters"), i, param) print_param(param);
+    print_value(json_object_get(report, "total_parameters"), total);
+    printf("\ntotal parameters %s, moments of each: %zu\n", total,
+           json_array_size(json_object_get(report, "moments")));
+}
+
+static void print_any(const json_t *report)
+{
+    size_t i = 0;
+    json_t *object = NULL;
+    char type[TEXT_SIZE];
+    char shape[TEXT_SIZE];
+    printf("%s\n", json_string_value(json_object_get(report, "file")));
+    print_attributes("attributes", json_object_get(report, "attributes"));
+    printf("\nobjects\n");
+    json_array_foreach(json_object_get(report, "objects"), i, object)
+    {
+        bool dataset = json_object_get(object, "type") != NULL;
+        print_value(json_object_get(object, dataset ? "type" : "kind"), type);
+        snprintf(shape, sizeof shape, "%s", "");
+        if (dataset) print_value(json_object_get(object, "shape"), shape);
+        printf("  %-32s %-8s %s\n", json_string_value(json_object_get(object, "path")), type,
+               shape);
+    }
+}
+
+/* ---- the command ---- */
+
+static cot_status print_digest(const cot_h5_file *file, bool json)
+{
+    char hex[COT_DIGEST_SIZE];
+    COT_TRY(cot_digest(file, hex));
+    if (json)
+        cot_cli_print_json(json_pack("{s:s}", "digest", hex));
+    else
+        printf("%s\n", hex);
+    return COT_OK;
+}
+
+static bool is_checkpoint(const cot_h5_file *file)
+{
+    char *format = NULL;
+    bool is = cot_h5_get_text(file, "/", "format", &format) == COT_OK &&
+              strcmp(format, "coterie-checkpoint") == 0;
+    cot_failure_clear(); /* a file without the attribute is any other file */
+    cot_free(format);
+    return is;
+}
+
+static cot_status print_report(const cot_h5_file *file, bool json)
+{
+    json_t *report = NULL;
+    bool checkpoint = is_checkpoint(file);
+    COT_TRY(checkpoint ? cot_inspect_checkpoint(file, &report) : cot_inspect_any(file, &report));
+    if (json) {
+        cot_cli_print_json(report);
+        return COT_OK;
+    }
+    if (checkpoint)
+        print_checkpoint(report);
+    else
+        print_any(report);
+    json_decref(report);
+    return COT_OK;
+}
+
+static cot_status inspect(const arguments *args)
+{
+    cot_h5_file *file = NULL;
+    COT_TRY(cot_h5_open(args->file, &file));
+    cot_status status =
+        args->digest ? print_digest(file, args->json) : print_report(file, args->json);
+    cot_h5_close(&file);
+    return status;
+}
+
+static cot_status run_inspect(const cot_comm *world, int argc, char **argv)
+{
+    arguments args = {0};
+    COT_TRY(cot_cli_parse(&cot_command_inspect, argc, argv, &args));
+    if (args.file == NULL)
+        return cot_fail(COT_E_USAGE, "inspect: name a file; see 'coterie help inspect'");
+    return cot_comm_agree(world, world->rank == 0 ? inspect(&args) : COT_OK);
+}
+
+const cot_command cot_command_inspect = {.name = "inspect",
+                                         .summary =
+                                             "say what a checkpoint or statistics file holds",
+                                         .argp = &parser,
+                                         .run = run_inspect};
