@@ -93,7 +93,7 @@ static cot_status check_dims(const idx_reader *reader, size_t axes, const size_t
 
 static cot_status read_header(const idx_reader *reader, uint32_t magic, cot_idx_array *array)
 {
-    uint8_t header[(1 + COT_IDX_MAX_AXES) * COT_IDX_WORD];
+    uint8_t header[(1 + COT_IDX_MAX_AXES) * COT_IDX_WORD] = {0};
     size_t axes = magic & 0xff; /* the last byte of the magic number */
     size_t wanted = (1 + axes) * COT_IDX_WORD;
     size_t got = 0;
