@@ -261,6 +261,8 @@ static void test_refuses_overrides(void **state)
         {"output.dir=\xc3(", "--set output.dir=?(: is not UTF-8 text"},
         {"output.dir=\xed\xa0\x80", "is not UTF-8 text"},
         {"output.dir=\xc0\x80", "is not UTF-8 text"},
+        {"output.dir=\xe0\x80\x80", "is not UTF-8 text"},
+        {"output.dir=\xf0\x80\x80\x80", "is not UTF-8 text"},
         {"output.dir=\xf4\x90\x80\x80", "is not UTF-8 text"},
         {"output.dir=\xe2\x82", "is not UTF-8 text"},
     };

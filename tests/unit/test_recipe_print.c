@@ -200,6 +200,29 @@ static void test_strings_survive(void **state)
     }
 }
 
+/* What another reader of YAML needs quoted or escaped, whether libyaml insists or not. */
+static void test_strings_are_quoted_for_any_reader(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *quoted;
+    } cases[] = {{"runs/a-1.2", "runs/a-1.2"},
+                 {"", "\"\""},
+                 {"12", "\"12\""},
+                 {"Yes", "\"Yes\""},
+                 {"a b", "\"a b\""},
+                 {"a\n\"", "\"a\\n\\\"\""},
+                 {"\x01\t", "\"\\x01\\t\""},
+                 {"\xc2\x85", "\"\\x85\""},
+                 {"\xef\xbb\xbf", "\"\\uFEFF\""},
+                 {"caf\xc3\xa9", "\"caf\xc3\xa9\""}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *quoted = cot_recipe_quote(cases[i].text);
+        assert_string_equal(quoted, cases[i].quoted);
+        cot_free(quoted);
+    }
+}
+
 static char *printed_mean(double mean)
 {
     char override[64];
@@ -376,6 +399,7 @@ static void test_help_explains_every_key(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_key_survives),
     cmocka_unit_test(test_strings_survive),
+    cmocka_unit_test(test_strings_are_quoted_for_any_reader),
     cmocka_unit_test(test_reals_are_printed_short),
     cmocka_unit_test(test_any_double_survives),
     cmocka_unit_test(test_the_portable_copy_leaves_out_where),
