@@ -29,6 +29,7 @@
 #include <coterie/ordered_sum.h>
 #include <coterie/param.h>
 #include <coterie/patch.h>
+#include <coterie/predictions.h>
 #include <coterie/progress.h>
 #include <coterie/real.h>
 #include <coterie/recipe.h>
@@ -44,6 +45,7 @@
 #include <coterie/softmax.h>
 #include <coterie/status.h>
 #include <coterie/suggest.h>
+#include <coterie/train.h>
 #include <coterie/tree.h>
 #include <coterie/vector.h>
 #include <coterie/version.h>

@@ -14,7 +14,7 @@ HEIGHT = {"base": 0, "math": 1, "comm": 1, "io": 2, "param": 3, "moe": 4, "data"
           "model": 5, "special": 6, "run": 7, "cli": 8}
 
 # Public headers without a .c file of their name.
-HEADER_ONLY = {"real": "base", "slots": "moe", "h5": "io", "data_summary": "data"}
+HOMES = {"real": "base", "slots": "moe", "h5": "io", "data_summary": "data", "checkpoint": "run"}
 
 # Library header -> the files that may include it.
 CONFINED = {
@@ -42,12 +42,13 @@ class Tree:
         """The layer of include/coterie/<name>, or None after saying why there is none."""
         stem = name.removesuffix(".h")
         homes = [path.parent.name for path in self.src.glob(f"*/{stem}.c")]
-        homes += [HEADER_ONLY[stem]] if stem in HEADER_ONLY and not homes else []
+        homes = [home for home in homes if home != "cli"]  # commands have no public headers
+        homes += [HOMES[stem]] if stem in HOMES and not homes else []
         if len(homes) == 1:
             return homes[0]
         found = " and ".join(homes) if homes else "nowhere"
         self.problems.append(f"include/coterie/{name}: its .c file is {found}; it must be in one "
-                             f"layer (or name the header in HEADER_ONLY of layers.py)")
+                             f"layer (or name the header in HOMES of layers.py)")
         return None
 
     def target_layer(self, path, bracket, target):
