@@ -37,9 +37,6 @@ void cot_add_scaled(size_t n, cot_real alpha, const cot_real *x, cot_real *y);
 void cot_scale(size_t n, cot_real alpha, const cot_real *x, cot_real *y);
 void cot_fill(size_t n, cot_real value, cot_real *y);
 
-/** y += x in double. */
-void cot_add_double(size_t n, const double *x, double *y);
-
 /** y [cols] += the sum of the rows of x [rows,cols], added in the order of the rows. */
 void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
 

@@ -81,11 +81,6 @@ void cot_fill(size_t n, cot_real value, cot_real *y)
     for (size_t i = 0; i < n; i++) y[i] = value;
 }
 
-void cot_add_double(size_t n, const double *x, double *y)
-{
-    for (size_t i = 0; i < n; i++) y[i] += x[i];
-}
-
 void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
 {
     for (size_t row = 0; row < rows; row++) cot_add(cols, x + row * cols, y);

@@ -1,0 +1,49 @@
+# Shared by the command-line tests. Each gets from CTest: COTERIE (the program), COTERIE_SOURCE, COTERIE_BUILD.
+set -euo pipefail
+
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# ranks N COMMAND...: the program on N ranks; never for longer than five minutes.
+ranks() {
+    local n="$1"
+    shift
+    timeout 300 mpirun --oversubscribe --bind-to none -n "$n" "$COTERIE" "$@"
+}
+
+digest() {
+    "$COTERIE" inspect --digest "$1"
+}
+
+# A run of about two seconds: three epochs of 20 batches, the last one of each smaller.
+cat >"$scratch/small.yaml" <<'END'
+seed: 7
+model:
+  experts: 16
+  expert_hidden_total: 96
+router:
+  normalize: inputs
+data:
+  source: glyphs
+  train_samples: 1250
+  test_samples: 300
+train:
+  batch: 64
+  epochs: 3
+  shuffle: true
+output:
+  log_every: 10
+END
+
+# The run that promises are checked on: three epochs of MNIST where COTERIE_MNIST names its folder, else the small one.
+promised=(train)
+if [ -n "${COTERIE_MNIST:-}" ]; then
+    promised+=("$COTERIE_SOURCE/jobs/recipes/mnist.yaml" --set "data.path=$COTERIE_MNIST" --set train.epochs=3)
+else
+    promised+=("$scratch/small.yaml")
+fi
