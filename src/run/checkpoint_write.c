@@ -235,7 +235,10 @@ cot_status cot_checkpoint_write(const cot_comm *comm, const char *dir,
     if (status == COT_OK) status = cot_comm_agree(comm, verify_partial(comm, partial, state));
     if (status == COT_OK)
         status = cot_comm_agree(comm, comm->rank == 0 ? publish(dir, partial, path) : COT_OK);
-    if (status != COT_OK && comm->rank == 0) unlink(partial);
+    if (status != COT_OK) {
+        if (comm->rank == 0) unlink(partial);
+        COT_MPI(MPI_Barrier(comm->world)); /* removed when any rank returns */
+    }
     cot_free(partial);
     cot_free(path);
     return status;

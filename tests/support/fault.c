@@ -11,6 +11,8 @@
  * default: every rank after   let so many operations that fit pass first times   act on so many
  * operations, then no more; default: on all action  fail:ENOSPC (any of the names below),
  * delay:MILLISECONDS, kill (SIGKILL) */
+#include "support/fault.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +30,7 @@
 
 enum { MAX_RULES = 8, FIELD_SIZE = 128 };
 
-typedef enum fault_action { ACT_NOTHING, ACT_FAIL, ACT_DELAY, ACT_KILL } fault_action;
+typedef enum fault_action { ACT_NOTHING, ACT_FAIL, ACT_DELAY, ACT_KILL, ACT_LOSE } fault_action;
 
 typedef struct fault_rule {
     char calls[FIELD_SIZE], match[FIELD_SIZE];
@@ -66,6 +68,8 @@ static void parse_action(fault_rule *rule, const char *text)
         rule->argument = strtol(text + 6, NULL, 10);
     } else if (strcmp(text, "kill") == 0) {
         rule->action = ACT_KILL;
+    } else if (strcmp(text, "lose") == 0) {
+        rule->action = ACT_LOSE;
     } else {
         fprintf(stderr, "fault: unknown action '%s'\n", text);
         abort();
@@ -95,13 +99,13 @@ static void parse_field(fault_rule *rule, const char *field)
         parse_action(rule, value);
 }
 
-static void parse_rules(void)
+void fault_set(const char *text)
 {
-    char text[1024];
-    char *rest = text;
-    const char *setting = getenv("COTERIE_FAULT");
+    char copy[1024];
+    char *rest = copy;
     parsed = true;
-    snprintf(text, sizeof text, "%s", setting != NULL ? setting : "");
+    rule_count = 0;
+    snprintf(copy, sizeof copy, "%s", text);
     for (char *part; (part = strsep(&rest, ";")) != NULL && rule_count < MAX_RULES;) {
         fault_rule rule = {.match = "*",
                            .calls = "write,pwrite,pwritev,fsync,rename,symlink,ftruncate",
@@ -111,6 +115,12 @@ static void parse_rules(void)
             if (field[0] != '\0') parse_field(&rule, field);
         if (rule.action != ACT_NOTHING) rules[rule_count++] = rule;
     }
+}
+
+static void parse_environment(void)
+{
+    const char *setting = getenv("COTERIE_FAULT");
+    fault_set(setting != NULL ? setting : "");
 }
 
 static bool names_call(const char *calls, const char *call)
@@ -135,24 +145,24 @@ static void delay(long milliseconds)
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
 }
 
-/* True when the operation is to fail, with errno set. */
-static bool disturb(const char *call, const char *path)
+/* What the operation is to do: go on (ACT_NOTHING), fail with errno set (ACT_FAIL), or pretend
+ * (ACT_LOSE). */
+static fault_action disturb(const char *call, const char *path)
 {
-    if (!parsed) parse_rules();
+    if (!parsed) parse_environment();
     for (size_t i = 0; i < rule_count; i++) {
         fault_rule *rule = &rules[i];
         if (rule->times == 0 || !fits(rule, call, path) || rule->after-- > 0) continue;
         if (rule->times > 0) rule->times--;
         if (rule->action == ACT_KILL) raise(SIGKILL);
         if (rule->action == ACT_DELAY) delay(rule->argument);
-        if (rule->action != ACT_FAIL) return false;
-        errno = (int)rule->argument;
-        return true;
+        if (rule->action == ACT_FAIL) errno = (int)rule->argument;
+        return rule->action == ACT_FAIL || rule->action == ACT_LOSE ? rule->action : ACT_NOTHING;
     }
-    return false;
+    return ACT_NOTHING;
 }
 
-static bool disturb_descriptor(const char *call, int descriptor)
+static fault_action disturb_descriptor(const char *call, int descriptor)
 {
     char link[64];
     char path[PATH_MAX];
@@ -172,12 +182,14 @@ static bool disturb_descriptor(const char *call, int descriptor)
     type (*next)(__VA_ARGS__) = NULL;                                                              \
     *(void **)&next = dlsym(RTLD_NEXT, name)
 
-#define DEFINE_ON_DESCRIPTOR(name, call, type, arguments, ...)                                     \
+#define DEFINE_ON_DESCRIPTOR(name, call, type, arguments, pretended, ...)                          \
     type name arguments;                                                                           \
     type name arguments                                                                            \
     {                                                                                              \
         NEXT(#name, type, PARAMETERS_##call);                                                      \
-        return disturb_descriptor(#call, fd) ? -1 : next(__VA_ARGS__);                             \
+        fault_action action = disturb_descriptor(#call, fd);                                       \
+        if (action == ACT_LOSE) return pretended;                                                  \
+        return action == ACT_FAIL ? -1 : next(__VA_ARGS__);                                        \
     }
 #define PARAMETERS_write int, const void *, size_t
 #define PARAMETERS_pwrite int, const void *, size_t, off_t
@@ -190,34 +202,43 @@ static bool disturb_descriptor(const char *call, int descriptor)
 #define PWRITEV_ARGUMENTS (int fd, const struct iovec *parts, int count, off_t at)
 #define FTRUNCATE_ARGUMENTS (int fd, off_t size)
 
-DEFINE_ON_DESCRIPTOR(write, write, ssize_t, WRITE_ARGUMENTS, fd, data, size)
-DEFINE_ON_DESCRIPTOR(pwrite, pwrite, ssize_t, PWRITE_ARGUMENTS, fd, data, size, at)
-DEFINE_ON_DESCRIPTOR(pwrite64, pwrite, ssize_t, PWRITE_ARGUMENTS, fd, data, size, at)
-DEFINE_ON_DESCRIPTOR(pwritev, pwritev, ssize_t, PWRITEV_ARGUMENTS, fd, parts, count, at)
-DEFINE_ON_DESCRIPTOR(pwritev64, pwritev, ssize_t, PWRITEV_ARGUMENTS, fd, parts, count, at)
-DEFINE_ON_DESCRIPTOR(fsync, fsync, int, (int fd), fd)
-DEFINE_ON_DESCRIPTOR(fdatasync, fsync, int, (int fd), fd)
-DEFINE_ON_DESCRIPTOR(ftruncate, ftruncate, int, FTRUNCATE_ARGUMENTS, fd, size)
-DEFINE_ON_DESCRIPTOR(ftruncate64, ftruncate, int, FTRUNCATE_ARGUMENTS, fd, size)
+static ssize_t total_size(const struct iovec *parts, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++) size += parts[i].iov_len;
+    return (ssize_t)size;
+}
+
+DEFINE_ON_DESCRIPTOR(write, write, ssize_t, WRITE_ARGUMENTS, (ssize_t)size, fd, data, size)
+DEFINE_ON_DESCRIPTOR(pwrite, pwrite, ssize_t, PWRITE_ARGUMENTS, (ssize_t)size, fd, data, size, at)
+DEFINE_ON_DESCRIPTOR(pwrite64, pwrite, ssize_t, PWRITE_ARGUMENTS, (ssize_t)size, fd, data, size, at)
+DEFINE_ON_DESCRIPTOR(pwritev, pwritev, ssize_t, PWRITEV_ARGUMENTS, total_size(parts, count), fd,
+                     parts, count, at)
+DEFINE_ON_DESCRIPTOR(pwritev64, pwritev, ssize_t, PWRITEV_ARGUMENTS, total_size(parts, count), fd,
+                     parts, count, at)
+DEFINE_ON_DESCRIPTOR(fsync, fsync, int, (int fd), 0, fd)
+DEFINE_ON_DESCRIPTOR(fdatasync, fsync, int, (int fd), 0, fd)
+DEFINE_ON_DESCRIPTOR(ftruncate, ftruncate, int, FTRUNCATE_ARGUMENTS, 0, fd, size)
+DEFINE_ON_DESCRIPTOR(ftruncate64, ftruncate, int, FTRUNCATE_ARGUMENTS, 0, fd, size)
 
 #define DEFINE_ON_TWO_PATHS(name)                                                                  \
     int name(const char *from, const char *to)                                                     \
     {                                                                                              \
         NEXT(#name, int, const char *, const char *);                                              \
-        return disturb(#name, from) ? -1 : next(from, to);                                         \
+        return disturb(#name, from) == ACT_FAIL ? -1 : next(from, to);                             \
     }
 DEFINE_ON_TWO_PATHS(rename)
 
 int symlink(const char *target, const char *path)
 {
     NEXT("symlink", int, const char *, const char *);
-    return disturb("symlink", path) ? -1 : next(target, path);
+    return disturb("symlink", path) == ACT_FAIL ? -1 : next(target, path);
 }
 
 int unlink(const char *path)
 {
     NEXT("unlink", int, const char *);
-    return disturb("unlink", path) ? -1 : next(path);
+    return disturb("unlink", path) == ACT_FAIL ? -1 : next(path);
 }
 
 static mode_t mode_of(int flags, va_list args)
@@ -234,7 +255,7 @@ static mode_t mode_of(int flags, va_list args)
         va_start(args, flags);                                                                     \
         mode_t mode = mode_of(flags, args);                                                        \
         va_end(args);                                                                              \
-        return disturb("open", path) ? -1 : next(path, flags, mode);                               \
+        return disturb("open", path) == ACT_FAIL ? -1 : next(path, flags, mode);                   \
     }
 DEFINE_OPEN(open)
 DEFINE_OPEN(open64)
