@@ -50,6 +50,10 @@ typedef struct cot_h5_shape {
     bool extensible;           /**< the first axis may grow */
 } cot_h5_shape;
 
+/** The chunk that a data set of this shape gets: chunk_rows whole rows, or less where that would be
+ * too large for HDF5 (4 GiB) and MPI (2 GiB). */
+void cot_h5_choose_chunk(const cot_h5_shape *shape, size_t chunk_out[COT_H5_MAX_AXES]);
+
 typedef struct cot_h5_file cot_h5_file;
 
 /** A list of names, sorted by strcmp. Release with cot_h5_names_free. */

@@ -82,24 +82,24 @@ const char *cot_h5_type_name(cot_h5_type type)
 
 /* ---- creation ---- */
 
-void cot_h5_choose_chunk(const cot_h5_shape *shape, hsize_t chunk[COT_H5_MAX_AXES])
+void cot_h5_choose_chunk(const cot_h5_shape *shape, size_t chunk_out[COT_H5_MAX_AXES])
 {
     size_t bytes = H5Tget_size(cot_h5_file_type(shape->type));
     for (size_t i = 0; i < shape->axis_count; i++) {
         bool cut = i == 0 && shape->chunk_rows > 0 &&
                    (shape->extensible || shape->chunk_rows < shape->dims[0]);
-        chunk[i] = cut ? shape->chunk_rows : shape->dims[i];
-        if (chunk[i] == 0) chunk[i] = 1;
-        bytes *= chunk[i];
+        chunk_out[i] = cut ? shape->chunk_rows : shape->dims[i];
+        if (chunk_out[i] == 0) chunk_out[i] = 1;
+        bytes *= chunk_out[i];
     }
     /* Too large a chunk is halved along its first axis longer than 1, so a chunk never needs two
      * blocks of rows. */
     while (bytes > MAX_CHUNK_BYTES) {
         size_t axis = 0;
-        while (chunk[axis] == 1) axis++;
-        bytes /= chunk[axis];
-        chunk[axis] = (chunk[axis] + 1) / 2;
-        bytes *= chunk[axis];
+        while (chunk_out[axis] == 1) axis++;
+        bytes /= chunk_out[axis];
+        chunk_out[axis] = (chunk_out[axis] + 1) / 2;
+        bytes *= chunk_out[axis];
     }
 }
 
@@ -117,8 +117,10 @@ static hid_t create_space(const cot_h5_shape *shape)
 cot_status cot_h5_create_dataset(cot_h5_file *file, const char *dataset, const cot_h5_shape *shape)
 {
     COT_ASSERT(shape->axis_count >= 1 && shape->axis_count <= COT_H5_MAX_AXES);
+    size_t chosen[COT_H5_MAX_AXES];
     hsize_t chunk[COT_H5_MAX_AXES];
-    cot_h5_choose_chunk(shape, chunk);
+    cot_h5_choose_chunk(shape, chosen);
+    for (size_t i = 0; i < shape->axis_count; i++) chunk[i] = chosen[i];
     SCOPED_ID creation = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(creation, (int)shape->axis_count, chunk);
     H5Pset_fletcher32(creation);

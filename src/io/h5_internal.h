@@ -20,9 +20,6 @@ void cot_h5_release(hid_t *id);
  * being written, COT_E_DATA for one being read. */
 cot_status cot_h5_failed(const cot_h5_file *file, const char *object, const char *done);
 
-/** The chunk of a data set: chunk_rows whole rows, or less where that would be too large. */
-void cot_h5_choose_chunk(const cot_h5_shape *shape, hsize_t chunk[COT_H5_MAX_AXES]);
-
 /** Attributes of objects made with these properties stay in the object header, whose checksum
  * covers them. */
 void cot_h5_keep_attributes_compact(hid_t creation);
