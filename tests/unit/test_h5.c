@@ -1,4 +1,3 @@
-#include "io/h5_internal.h"
 #include "support/checkpoint_state.h"
 #include "support/test.h"
 
