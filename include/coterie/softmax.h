@@ -1,8 +1,8 @@
 /** Softmax along either axis of a matrix of logits, forward and backward. Not collective.
  *
  *  All work on `rows` rows of `cols` elements, row-major and dense. Elementwise arithmetic only: an
- * element gets the same bits wherever the matrix lies. Sums run over the summed axis in a fixed
- * order of COT_LANES partial sums. */
+ * element gets the same bits wherever the matrix lies. Sums along a row are cot_sum and cot_dot;
+ * sums down a column add the rows in their order. */
 #ifndef COTERIE_SOFTMAX_H
 #define COTERIE_SOFTMAX_H
 
@@ -26,8 +26,8 @@ void cot_softmax_rows_backward(size_t rows, size_t cols, const cot_real *y, cons
 void cot_softmax_cols_backward(size_t rows, size_t cols, const cot_real *y, const cot_real *dy,
                                cot_real *dx, cot_real *scratch);
 
-/** y[i] = e^x[i] for x <= 0 (a softmax's arguments), within 2 units in the last place in float; 0
- * below the smallest normal result. y may alias x. */
+/** y[i] = e^x[i] for x <= 0 (a softmax's arguments), in float within 2 units in the last place, and
+ * 0 below x = -87, where results are hardly normal numbers any more. y may alias x. */
 void cot_exp(size_t n, const cot_real *x, cot_real *y);
 
 #endif

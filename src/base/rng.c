@@ -14,6 +14,12 @@ void cot_rng_words(const cot_stream *stream, uint32_t block, uint32_t words[4])
     for (int i = 0; i < 4; i++) words[i] = random.v[i];
 }
 
+#ifdef COT_DOUBLE
+#define REAL_NEXTAFTER nextafter
+#else
+#define REAL_NEXTAFTER nextafterf
+#endif
+
 /* A 24-bit fraction is exact in float: uniform in [0, 1). */
 static cot_real unit(uint32_t word)
 {
@@ -23,11 +29,13 @@ static cot_real unit(uint32_t word)
 void cot_rng_uniform(const cot_stream *stream, size_t first, size_t n, cot_real low, cot_real high,
                      cot_real *out)
 {
+    const cot_real last = REAL_NEXTAFTER(high, low); /* where rounding would reach high */
     uint32_t words[4];
     for (size_t i = 0; i < n; i++) {
         size_t position = first + i;
         if (i == 0 || position % 4 == 0) cot_rng_words(stream, (uint32_t)(position / 4), words);
-        out[i] = low + (high - low) * unit(words[position % 4]);
+        cot_real value = low + (high - low) * unit(words[position % 4]);
+        out[i] = value < high ? value : last;
     }
 }
 

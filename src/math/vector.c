@@ -1,5 +1,7 @@
 #include <coterie/vector.h>
 
+#include <math.h>
+
 /* Partial sums to one number, pairwise: the same tree at every vector width. */
 static cot_real fold(cot_real lanes[COT_LANES])
 {
@@ -52,9 +54,10 @@ double cot_dot_double(size_t n, const cot_real *x, const cot_real *y)
 cot_real cot_max(size_t n, const cot_real *x)
 {
     cot_real max = x[0];
-    /* Not `x > max`: that would pass over a NaN. */
+    /* `x > max` alone would pass over a NaN; once max is one, nothing takes its place but another.
+     */
     for (size_t i = 1; i < n; i++)
-        if (!(x[i] <= max)) max = x[i];
+        if (x[i] > max || isnan(x[i])) max = x[i];
     return max;
 }
 
