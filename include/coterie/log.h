@@ -16,7 +16,7 @@ void cot_log_set_quiet(bool quiet);
 void cot_info(const char *format, ...) COT_PRINTF(1, 2);
 void cot_warn(const char *format, ...) COT_PRINTF(1, 2);
 
-/** One line "coterie: ..." from whichever rank calls. */
+/** One line "coterie: error: ..." from whichever rank calls. */
 void cot_error(const char *format, ...) COT_PRINTF(1, 2);
 
 #endif

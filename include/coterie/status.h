@@ -35,7 +35,7 @@ const char *cot_failure(void);
 /** Forget the pending failure: it was printed, or what failed has another way out. */
 void cot_failure_clear(void);
 
-/** Print "coterie: ..." and end the job on every rank with exit code 70. For bugs and for what no
+/** Print "coterie: error: ..." and end the job on every rank with exit code 70. For bugs and for what no
  * rank can survive alone (no memory, a failing MPI). */
 _Noreturn void cot_abort(const char *file, int line, const char *format, ...) COT_PRINTF(3, 4);
 

@@ -50,8 +50,8 @@ void cot_warn(const char *format, ...)
 
 void cot_error(const char *format, ...)
 {
-    char prefix[48] = "";
-    if (log_size > 1) snprintf(prefix, sizeof prefix, "rank %d: ", log_rank);
+    char prefix[48] = "error: ";
+    if (log_size > 1) snprintf(prefix, sizeof prefix, "error: rank %d: ", log_rank);
     va_list args;
     va_start(args, format);
     print_line(prefix, format, args);

@@ -19,6 +19,27 @@ void cot_cli_help(const cot_command *command)
               ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, name);
 }
 
+/* Whether an argument begins like one of the options, which may be abbreviated. */
+static bool is_known(const struct argp *argp, const char *argument)
+{
+    size_t length = strcspn(argument, "=");
+    for (const struct argp_option *o = argp->options; o != NULL && (o->name || o->key); o++) {
+        bool is_short = argument[1] != '-';
+        if (is_short && o->key == argument[1]) return true;
+        if (!is_short && o->name != NULL && strncmp(o->name, argument + 2, length - 2) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first option that argp does not know (it does not tell), or NULL. */
+static const char *unknown_option(const struct argp *argp, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (argv[i][0] == '-' && argv[i][1] != '\0' && !is_known(argp, argv[i])) return argv[i];
+    return NULL;
+}
+
 cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void *input)
 {
     int stopped_at = argc;
@@ -29,9 +50,12 @@ cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void
         return cot_fail(COT_E_USAGE, "%s: unexpected '%s'; see 'coterie help %s'", command->name,
                         argv[stopped_at], command->name);
     /* A parser that found a bad value has recorded its own line; cot_fail keeps the first. */
-    const char *last = argv[stopped_at > 1 ? stopped_at - 1 : argc - 1];
-    return cot_fail(COT_E_USAGE, "%s: unknown or incomplete option '%s'; see 'coterie help %s'",
-                    command->name, last, command->name);
+    const char *unknown = unknown_option(command->argp, argc, argv);
+    if (unknown != NULL)
+        return cot_fail(COT_E_USAGE, "%s: unknown option '%s'; see 'coterie help %s'",
+                        command->name, unknown, command->name);
+    return cot_fail(COT_E_USAGE, "%s: an option lacks its value; see 'coterie help %s'",
+                    command->name, command->name);
 }
 
 cot_status cot_cli_parse_format(const char *text, bool *json_out)

@@ -20,7 +20,8 @@ typedef struct input {
     bool json;
 } input;
 
-enum { KEY_SET = 's', KEY_KEEP = 'k', KEY_SPLIT = 'p', KEY_PREDICTIONS = 'o', KEY_FORMAT = 'f' };
+/* Beyond any character: these options have long names only. */
+enum { KEY_SET = 256, KEY_KEEP, KEY_SPLIT, KEY_PREDICTIONS, KEY_FORMAT };
 
 static const struct argp_option options[] = {
     {"split", KEY_SPLIT, "test|validation|train", 0, "Which samples (default: test)", 0},

@@ -15,7 +15,8 @@ typedef struct input {
     cot_train_options train;
 } input;
 
-enum { KEY_RESUME = 'r', KEY_SET = 's', KEY_STEPS = 'n', KEY_INIT = 'i' };
+/* Beyond any character: these options have long names only. */
+enum { KEY_RESUME = 256, KEY_SET, KEY_STEPS, KEY_INIT };
 
 static const struct argp_option options[] = {
     {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",

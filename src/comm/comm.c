@@ -81,9 +81,9 @@ static void report(const cot_comm *comm, int failed_rank, int failed_count)
     COT_MPI(MPI_Bcast(message, sizeof message, MPI_CHAR, failed_rank, comm->world));
     if (comm->rank == 0 && message[0] != '\0') {
         if (failed_count == comm->size)
-            fprintf(stderr, "coterie: %s\n", message);
+            fprintf(stderr, "coterie: error: %s\n", message);
         else
-            fprintf(stderr, "coterie: rank %d: %s\n", failed_rank, message);
+            fprintf(stderr, "coterie: error: rank %d: %s\n", failed_rank, message);
         fflush(stderr);
     }
     cot_failure_clear();

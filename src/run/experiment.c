@@ -1,6 +1,5 @@
 #include <coterie/blas.h>
 #include <coterie/experiment.h>
-#include <coterie/log.h>
 #include <coterie/memory.h>
 #include <coterie/tree.h>
 #include <coterie/version.h>
@@ -31,19 +30,6 @@ static cot_status agree_on_machine(const cot_comm *comm)
     return cot_comm_agree_text(comm, "the OpenBLAS kernel", cot_blas_core());
 }
 
-static void warn_about_grains(const cot_comm *comm, size_t grains)
-{
-    size_t ranks = (size_t)comm->size;
-    if (ranks > grains)
-        cot_warn("%zu ranks share %zu grains: %zu ranks only hold experts; raise parallel.grains",
-                 ranks, grains, ranks - grains);
-    else if (grains % ranks != 0)
-        cot_warn("%zu ranks do not divide %zu grains: results agree with those on other numbers of "
-                 "ranks to "
-                 "rounding, not to the bit",
-                 ranks, grains);
-}
-
 /* Without the promise, a rank's samples are one grain: larger products, other bits on other numbers
  * of ranks. */
 static void choose_batching(cot_experiment *ex)
@@ -54,7 +40,6 @@ static void choose_batching(cot_experiment *ex)
     size_t batch = recipe->train.batch;
     size_t accumulate = recipe->train.accumulate;
     ex->batching.max_batch = (batch + accumulate - 1) / accumulate;
-    if (reproducible) warn_about_grains(ex->comm, ex->batching.grains);
 }
 
 static cot_status create_model(cot_experiment *ex)

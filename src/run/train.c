@@ -36,6 +36,21 @@ static void create_optimizer(trainer *t)
     }
 }
 
+/* The promise of equal bits is for numbers of ranks that divide the grains. */
+static void warn_about_grains(const trainer *t)
+{
+    size_t ranks = (size_t)t->comm->size;
+    size_t grains = t->experiment->batching.grains;
+    if (ranks > grains)
+        cot_warn("%zu ranks share %zu grains: %zu ranks only hold experts; raise parallel.grains",
+                 ranks, grains, ranks - grains);
+    else if (grains % ranks != 0)
+        cot_warn("%zu ranks do not divide %zu grains: results agree with those on other numbers of "
+                 "ranks to "
+                 "rounding, not to the bit",
+                 ranks, grains);
+}
+
 static void describe_run(const trainer *t)
 {
     const cot_moe_shape *shape = cot_model_shape(t->experiment->model);
@@ -45,6 +60,7 @@ static void describe_run(const trainer *t)
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
     cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
+    if (t->recipe->parallel.reproducible) warn_about_grains(t);
 }
 
 /* Evaluate a split if there is one and now is the time; `evaluation` stays empty otherwise. */
