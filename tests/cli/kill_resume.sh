@@ -43,36 +43,50 @@ check() {
     diff <(cd "$scratch/reference" && ls) <(cd "$1" && ls) || fail "$1: other files"
 }
 
-done_kills=0
+# Whether DIR is in the middle of a checkpoint: one is being written, or is complete but not yet the latest.
+is_inside() {
+    compgen -G "$1/*.h5.partial" >/dev/null && return 0
+    local newest
+    newest="$(cd "$1" 2>/dev/null && compgen -G "checkpoint-*.h5" | sort -t- -k2 -n | tail -n 1)"
+    [ -n "$newest" ] && [ "$(readlink "$1/latest.h5")" != "$newest" ]
+}
+
+# Begin DIR with slow checkpoints: in the writing, before the renaming, or between it and latest.h5. Returns inside one.
+start_inside() {
+    local faults=("call=pwrite match=.partial action=delay:100" "call=rename match=.partial action=delay:1500"
+        "call=rename,symlink match=latest action=delay:1500")
+    COTERIE_FAULT="${faults[RANDOM % 3]}" LD_PRELOAD="$FAULT_LIBRARY" start "$1"
+    for ((w = 0; w < 1000; w++)); do
+        is_inside "$1" && break
+        sleep 0.02
+    done
+    sleep "0.$((RANDOM % 5))"
+}
+
+total=0
+hits=0
 round=0
-while [ "$done_kills" -lt "$kills" ]; do
+while [ "$total" -lt "$kills" ] || [ "$hits" -lt "$inside" ]; do
     round=$((round + 1))
+    [ "$round" -le $((kills + inside)) ] || fail "only $hits of $total kills came inside a checkpoint"
     dir="$scratch/run-$round"
-    for ((i = 0; i < 10 && done_kills < kills; i++)); do
-        if [ "$inside" -gt 0 ]; then
-            # Within the write, before the rename, or between the rename and latest.h5.
-            case $((inside % 3)) in
-            0) fault="call=pwrite match=.partial action=delay:300" ;;
-            1) fault="call=rename match=.partial action=delay:1500" ;;
-            2) fault="call=rename match=latest action=delay:1500" ;;
-            esac
-            COTERIE_FAULT="$fault" LD_PRELOAD="$FAULT_LIBRARY" start "$dir"
-            for ((w = 0; w < 400; w++)); do
-                compgen -G "$dir/*.h5.partial" >/dev/null && break
-                kill -0 "$job" 2>/dev/null || break
-                sleep 0.02
-            done
-            sleep "0.$((RANDOM % 9))"
-            inside=$((inside - 1))
+    for ((i = 0; i < 10; i++)); do
+        if [ "$hits" -lt "$inside" ]; then
+            start_inside "$dir"
         else
+            [ "$total" -lt "$kills" ] || break
             start "$dir"
             sleep "$((RANDOM % 2)).$((RANDOM % 90 + 10))"
         fi
-        kill -0 "$job" 2>/dev/null && done_kills=$((done_kills + 1))
+        ended=no
+        kill -0 "$job" 2>/dev/null || ended=yes
         kill_job
+        [ "$ended" = no ] || continue
+        total=$((total + 1))
+        is_inside "$dir" && hits=$((hits + 1))
     done
     ranks "${counts[RANDOM % 4]}" "${run[@]}" --set "output.dir=$dir" --resume auto 2>"$scratch/log" ||
         fail "round $round does not resume: $(tail -n 3 "$scratch/log")"
     check "$dir"
-    echo "round $round: $done_kills kills so far, the same bits"
+    echo "round $round: $total kills so far, $hits of them inside a checkpoint; the same bits"
 done
