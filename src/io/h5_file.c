@@ -148,9 +148,16 @@ cot_status cot_h5_create(const cot_comm *comm, const char *path, cot_h5_file **f
     return COT_OK;
 }
 
+/* An object left open would keep the file open in HDF5 after it is closed here. */
+static void assert_nothing_open(const cot_h5_file *file)
+{
+    COT_ASSERT(H5Fget_obj_count(file->id, H5F_OBJ_ALL | H5F_OBJ_LOCAL) == 1); /* the file itself */
+}
+
 cot_status cot_h5_finish(cot_h5_file **file)
 {
     cot_status status = COT_OK;
+    assert_nothing_open(*file);
     if (H5Fclose((*file)->id) < 0) status = cot_h5_failed(*file, "the file", "closed");
     const char *reason = cot_write_guard_end();
     if (reason != NULL)
@@ -190,6 +197,7 @@ void cot_h5_close(cot_h5_file **file)
 {
     if (*file == NULL) return;
     COT_ASSERT(!(*file)->writing);
+    assert_nothing_open(*file);
     H5Fclose((*file)->id);
     free_file(file);
 }

@@ -12,6 +12,14 @@
 
 enum { ROWS = 6, WIDTH = 5 };
 
+/* HDF5 loses memory of its own when it meets a damaged object header. Handles that we leave open
+ * are found otherwise: closing a file asserts that there are none. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5";
+}
+
 static char *path_of(const char *name)
 {
     return cot_strprintf("%s/%s", test_folder(), name);
