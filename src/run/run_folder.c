@@ -50,7 +50,7 @@ static bool for_each_entry(const char *dir, void (*visit)(void *context, const c
 }
 
 /* MPI may leave files of its own beside the one it was writing:
- * "checkpoint-5.h5.partial.locktest.0". */
+ * "checkpoint-5.h5.partial.data.0". */
 static void remove_if_partial(void *dir, const char *name)
 {
     if (strstr(name, ".h5.partial") == NULL) return;
