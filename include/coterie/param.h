@@ -1,13 +1,15 @@
 /** The registry of parameters: name, axes, value, gradient, replicated or sharded by expert.
  *
- *  Layers register what they need at creation; then the registry takes all memory at once, in one flat array of
- *  values and one of gradients: first the replicated parameters, then this rank's shard of the expert parameters, each in
- *  the order of registration. Optimizer moments use the same layout. A sharded parameter's first axis is the expert. */
+ *  Layers register what they need at creation; then the registry takes all memory at once, in one
+ * flat array of values and one of gradients: first the replicated parameters, then this rank's
+ * shard of the expert parameters, each in the order of registration. Optimizer moments use the same
+ * layout. A sharded parameter's first axis is the expert. */
 #ifndef COTERIE_PARAM_H
 #define COTERIE_PARAM_H
 
 #include <coterie/real.h>
 #include <coterie/status.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,10 +45,10 @@ typedef struct cot_param {
     cot_init init;
     double init_scale;
     bool decay, frozen;
-    size_t row_size;         /**< elements in one index of the first axis: of one expert, when sharded */
-    size_t first_row, rows;  /**< the part of the first axis that this rank holds */
-    size_t offset, count;    /**< that part's place in the flat arrays */
-    cot_real *value, *grad;  /**< [rows, row_size]; NULL until cot_params_allocate */
+    size_t row_size; /**< elements in one index of the first axis: of one expert, when sharded */
+    size_t first_row, rows; /**< the part of the first axis that this rank holds */
+    size_t offset, count;   /**< that part's place in the flat arrays */
+    cot_real *value, *grad; /**< [rows, row_size]; NULL until cot_params_allocate */
 } cot_param;
 
 typedef struct cot_params cot_params;
@@ -55,14 +57,15 @@ typedef struct cot_params cot_params;
 cot_params *cot_params_create(size_t first_expert, size_t end_expert);
 void cot_params_destroy(cot_params **params);
 
-/** Register a parameter; the pointer stays valid, and its value and grad are set by cot_params_allocate. */
+/** Register a parameter; the pointer stays valid, and its value and grad are set by
+ * cot_params_allocate. */
 cot_param *cot_params_add(cot_params *params, const cot_param_spec *spec);
 
 /** Take the memory of all registered parameters; none can be added afterwards. */
 void cot_params_allocate(cot_params *params);
 
-/** Draw the initial values: element i of a parameter is a pure function of (seed, name, i), so a shard holds the
- *  same bits as the whole would. Not collective. */
+/** Draw the initial values: element i of a parameter is a pure function of (seed, name, i), so a
+ * shard holds the same bits as the whole would. Not collective. */
 void cot_params_initialize(cot_params *params, uint64_t seed);
 
 size_t cot_params_count(const cot_params *params);

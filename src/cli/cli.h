@@ -1,18 +1,22 @@
-/** What the commands of the program share. A command parses, calls the library and prints; nothing else. */
+/** What the commands of the program share. A command parses, calls the library and prints; nothing
+ * else. */
 #ifndef COTERIE_CLI_H
 #define COTERIE_CLI_H
 
-#include <argp.h>
 #include <coterie/comm.h>
+
+#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 
-/** One command: `coterie NAME ...`. `run` gets argv from the command's name on. It is called on every rank and returns
- *  the same status on every rank; a failure it has not agreed on yet is printed by main. */
+/** One command: `coterie NAME ...`. `run` gets argv from the command's name on. It is called on
+ * every rank and returns the same status on every rank; a failure it has not agreed on yet is
+ * printed by main. */
 typedef struct cot_command {
     const char *name;
     const char *summary;     /**< one line for `coterie help` */
-    const struct argp *argp; /**< options and documentation; printed by `coterie help NAME` and `coterie NAME --help` */
+    const struct argp *argp; /**< options and documentation; printed by `coterie help NAME` and
+                                `coterie NAME --help` */
     cot_status (*run)(const cot_comm *world, int argc, char **argv);
 } cot_command;
 
@@ -28,17 +32,19 @@ extern const cot_command *const cot_commands[];
 /** Print a command's help on standard output (call on rank 0 only). */
 void cot_cli_help(const cot_command *command);
 
-/** Parse a command's options into `input` (what the argp parser fills). Never prints and never exits.
- *  The argp parser returns ARGP_ERR_UNKNOWN for what it does not know and, for a bad value, records the line itself
- *  with cot_fail(COT_E_USAGE, ...) and returns EINVAL.
- *  Errors: COT_E_USAGE with one line that says what is wrong and names `coterie help NAME`. */
-COT_MUST_CHECK cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void *input);
+/** Parse a command's options into `input` (what the argp parser fills). Never prints and never
+ * exits. The argp parser returns ARGP_ERR_UNKNOWN for what it does not know and, for a bad value,
+ * records the line itself with cot_fail(COT_E_USAGE, ...) and returns EINVAL. Errors: COT_E_USAGE
+ * with one line that says what is wrong and names `coterie help NAME`. */
+COT_MUST_CHECK cot_status cot_cli_parse(const cot_command *command, int argc, char **argv,
+                                        void *input);
 
 /** Parse the argument of --format: "text" or "json". Errors: COT_E_USAGE. */
 COT_MUST_CHECK cot_status cot_cli_parse_format(const char *text, bool *json_out);
 
 /** Parse a non-negative integer option to its end. Errors: COT_E_USAGE naming the option. */
-COT_MUST_CHECK cot_status cot_cli_parse_count(const char *option, const char *text, size_t *value_out);
+COT_MUST_CHECK cot_status cot_cli_parse_count(const char *option, const char *text,
+                                              size_t *value_out);
 
 /** Print one JSON object as one line on standard output and release it (call on rank 0 only). */
 void cot_cli_print_json(json_t *object);

@@ -197,6 +197,7 @@ cot_status trainer_save(trainer *t)
     const cot_progress *progress = &t->state.progress;
     const char *dir = t->recipe->output.dir;
     if (t->has_saved && t->saved_step == progress->step) return COT_OK;
+    COT_TRY(trainer_check_values(t));
     cot_checkpoint_info info = info_of(t);
     char *path = cot_run_folder_checkpoint(dir, progress->step);
     cot_metrics_checkpoint(t->metrics, progress->step, strrchr(path, '/') + 1);

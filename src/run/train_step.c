@@ -3,6 +3,7 @@
 #include <coterie/schedule.h>
 
 #include <math.h>
+#include <stdio.h>
 
 /* One micro-batch: [begin, end) of the step's batch of `batch_samples`; scores add to sums
  * [COT_SCORES]. */
@@ -29,30 +30,41 @@ static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_sample
     for (size_t i = 0; i < COT_SCORES; i++) sums[i] += scores[i];
 }
 
+/* One line that names step, parameter, expert and rank of what is not finite in an array laid out
+ * as the parameters; COT_OK when all of it is finite. */
+static cot_status check_finite(trainer *t, uint64_t step, const char *what, const cot_real *array)
+{
+    cot_norms_fault fault;
+    cot_norms_measure(t->norms, array);
+    if (!cot_norms_find_fault(t->norms, &fault)) return COT_OK;
+    char place[64] = "on every rank";
+    if (fault.param->placement == COT_SHARDED)
+        snprintf(place, sizeof place, "expert %zu on rank %d", fault.expert, fault.rank);
+    return cot_fail(COT_E_INTERNAL,
+                    "step %lu: the %s of %s, %s, is not finite; the last good checkpoint stays; "
+                    "try a lower optimizer.learning_rate or optimizer.clip_norm",
+                    (unsigned long)step, what, fault.param->name, place);
+}
+
+cot_status trainer_check_values(trainer *t)
+{
+    const cot_real *values = cot_params_values(t->experiment->params);
+    return cot_comm_agree(t->comm, check_finite(t, t->state.progress.step, "value", values));
+}
+
 /* The values come before the gradients: a parameter that broke down breaks every gradient. */
 static cot_status report_breakdown(trainer *t, double loss)
 {
-    unsigned long step = (unsigned long)t->state.progress.step + 1;
-    const char *what = "value";
-    cot_norms_fault fault;
-    cot_norms_measure(t->norms, cot_params_values(t->experiment->params));
-    bool found = cot_norms_find_fault(t->norms, &fault);
-    if (!found) {
-        what = "gradient";
-        cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
-        found = cot_norms_find_fault(t->norms, &fault);
-    }
-    const char *advice = "the last good checkpoint stays; try a lower optimizer.learning_rate or "
-                         "optimizer.clip_norm";
-    if (!found) return cot_fail(COT_E_INTERNAL, "step %lu: the loss is %g; %s", step, loss, advice);
-    if (fault.param->placement == COT_SHARDED)
-        return cot_fail(
-            COT_E_INTERNAL,
-            "step %lu: the loss is %g: the %s of %s, expert %zu on rank %d, is not finite; %s",
-            step, loss, what, fault.param->name, fault.expert, fault.rank, advice);
-    return cot_fail(COT_E_INTERNAL,
-                    "step %lu: the loss is %g: the %s of %s, on every rank, is not finite; %s",
-                    step, loss, what, fault.param->name, advice);
+    uint64_t step = t->state.progress.step + 1;
+    cot_params *params = t->experiment->params;
+    cot_status status = check_finite(t, step, "value", cot_params_values(params));
+    if (status == COT_OK) status = check_finite(t, step, "gradient", cot_params_grads(params));
+    if (status == COT_OK)
+        status = cot_fail(COT_E_INTERNAL,
+                          "step %lu: the loss is %g, though every gradient is finite; the last "
+                          "good checkpoint stays; check the data's targets",
+                          (unsigned long)step, loss);
+    return cot_comm_agree(t->comm, status);
 }
 
 static void move_on(cot_progress *progress, size_t samples, const double sums[COT_SCORES])
@@ -84,8 +96,7 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
     double loss = sums[COT_SCORE_LOSS] / (double)samples;
     double norm = cot_norms_total(t->norms);
-    if (!isfinite(loss) || !isfinite(norm))
-        return cot_comm_agree(t->comm, report_breakdown(t, loss));
+    if (!isfinite(loss) || !isfinite(norm)) return report_breakdown(t, loss);
 
     double rate = optimizer->learning_rate *
                   cot_schedule_factor(&t->recipe->schedule, progress->step, t->total_steps);

@@ -50,6 +50,10 @@ typedef struct step_result {
  * finite; parameters are then as before. */
 COT_MUST_CHECK cot_status trainer_step(trainer *t, step_result *result_out);
 
+/** That every parameter is finite, before it is saved. Collective. Errors, on every rank alike:
+ * COT_E_INTERNAL. */
+COT_MUST_CHECK cot_status trainer_check_values(trainer *t);
+
 /* ---- train_state.c ---- */
 
 /** Take the state that the options ask for: initial, --init, or --resume; then open the metrics
