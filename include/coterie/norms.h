@@ -32,7 +32,8 @@ typedef struct cot_norms_fault {
     int rank;      /**< the lowest that owns the expert; of a replicated parameter, 0 */
 } cot_norms_fault;
 
-/** Whether any number is NaN or Inf, and where first. */
+/** Whether any number is NaN or Inf, and where first: an expert's before a replicated one, because
+ * it says more. */
 bool cot_norms_find_fault(const cot_norms *norms, cot_norms_fault *fault_out);
 
 #endif

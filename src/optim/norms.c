@@ -103,17 +103,26 @@ static int owner_of(const cot_norms *norms, size_t experts, size_t e)
     return rank;
 }
 
-bool cot_norms_find_fault(const cot_norms *norms, cot_norms_fault *fault_out)
+/* The first parameter of a placement, and its first expert, with a number that is not finite. */
+static bool find_fault_in(const cot_norms *norms, cot_placement placement,
+                          cot_norms_fault *fault_out)
 {
     for (size_t i = 0; i < cot_params_count(norms->params); i++) {
         const cot_param *param = cot_params_at(norms->params, i);
+        if (param->placement != placement) continue;
         for (size_t e = 0; e < entries(param); e++) {
             if (isfinite(cot_norms_squares(norms, i, e))) continue;
-            bool sharded = param->placement == COT_SHARDED;
+            bool sharded = placement == COT_SHARDED;
             *fault_out =
                 (cot_norms_fault){param, e, sharded ? owner_of(norms, param->dims[0], e) : 0};
             return true;
         }
     }
     return false;
+}
+
+bool cot_norms_find_fault(const cot_norms *norms, cot_norms_fault *fault_out)
+{
+    return find_fault_in(norms, COT_SHARDED, fault_out) ||
+           find_fault_in(norms, COT_REPLICATED, fault_out);
 }
