@@ -141,7 +141,7 @@ static void a_fault_is_named(void **state)
     destroy(&s);
 }
 
-static void the_first_fault_in_the_registry_is_named(void **state)
+static void an_expert_is_named_before_a_replicated_parameter(void **state)
 {
     (void)state;
     side s;
@@ -152,7 +152,7 @@ static void the_first_fault_in_the_registry_is_named(void **state)
     cot_norms_measure(s.norms, cot_params_values(s.params));
     cot_norms_fault fault = {0};
     assert_on_every_rank(cot_norms_find_fault(s.norms, &fault));
-    assert_on_every_rank(strcmp(fault.param->name, "phi") == 0);
+    assert_on_every_rank(strcmp(fault.param->name, "w2") == 0);
     assert_on_every_rank(fault.expert == 0 && fault.rank == 0);
     destroy(&s);
 }
@@ -161,7 +161,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(same_bits_on_any_ranks),
     cmocka_unit_test(total_is_the_norm_of_all),
     cmocka_unit_test(a_fault_is_named),
-    cmocka_unit_test(the_first_fault_in_the_registry_is_named),
+    cmocka_unit_test(an_expert_is_named_before_a_replicated_parameter),
 };
 
 RUN_MPI_TESTS(tests)
