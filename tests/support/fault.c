@@ -1,16 +1,20 @@
-/* A disk that fails on order: a shared library for LD_PRELOAD that delays, fails or kills at chosen
- * file operations.
+/* A disk that fails on order: delays, fails or kills at chosen file operations. A shared library
+ * for LD_PRELOAD that takes its rules from the environment, or linked into a test that calls
+ * fault_set.
  *
- *   COTERIE_FAULT="call=pwrite,pwritev match=*.partial rank=1 after=3 action=fail:ENOSPC;
- * call=rename action=kill"
+ *   COTERIE_FAULT="call=pwrite match=*.partial rank=1 action=fail:EIO; call=rename action=kill"
  *
- * Rules are separated by semicolons, their fields by spaces; the first rule that fits an operation
- * acts. call    operations, separated by commas: open, write, pwrite, pwritev, fsync, rename,
- * symlink, unlink, ftruncate (64-bit and vector variants count as the same); default: all but open
- * and unlink match   only on a path that contains this text rank    only on this rank of the job;
- * default: every rank after   let so many operations that fit pass first times   act on so many
- * operations, then no more; default: on all action  fail:ENOSPC (any of the names below),
- * delay:MILLISECONDS, kill (SIGKILL) */
+ * Rules are separated by semicolons, their fields by spaces; the first that fits an operation acts.
+ *
+ *   call    operations, separated by commas: open, write, pwrite, pwritev, fsync, rename, symlink,
+ *           unlink, ftruncate (64-bit variants count as the same); default: all but open and unlink
+ *   match   only on a path that contains this text, or fits it where it is a pattern with '*'
+ *           (MPI keeps files of its own beside the one it writes)
+ *   rank    only on this rank of the job; default: every rank
+ *   after   let so many operations that fit pass first
+ *   times   act on so many operations, then no more; default: on all
+ *   action  fail:ENOSPC (any of the names below), delay:MILLISECONDS, kill (SIGKILL), or lose:
+ * report success and do nothing (operations on an open file only) */
 #include "support/fault.h"
 
 #include <dlfcn.h>
@@ -136,7 +140,9 @@ static bool fits(const fault_rule *rule, const char *call, const char *path)
 {
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     if (rule->rank >= 0 && rule->rank != (rank != NULL ? strtol(rank, NULL, 10) : 0)) return false;
-    return names_call(rule->calls, call) && fnmatch(rule->match, path, 0) == 0;
+    if (!names_call(rule->calls, call)) return false;
+    bool pattern = strchr(rule->match, '*') != NULL;
+    return pattern ? fnmatch(rule->match, path, 0) == 0 : strstr(path, rule->match) != NULL;
 }
 
 static void delay(long milliseconds)
