@@ -13,8 +13,8 @@
  *   rank    only on this rank of the job; default: every rank
  *   after   let so many operations that fit pass first
  *   times   act on so many operations, then no more; default: on all
- *   action  fail:ENOSPC (any of the names below), delay:MILLISECONDS, kill (SIGKILL), or lose:
- * report success and do nothing (operations on an open file only) */
+ *   action  fail:ENOSPC (any of the names below), delay:MILLISECONDS, kill (SIGKILL), or
+ *           lose (report success and do nothing; operations on an open file only) */
 #include "support/fault.h"
 
 #include <dlfcn.h>
