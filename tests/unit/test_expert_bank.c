@@ -1,0 +1,239 @@
+/* The experts' values against their formula in double. Gradients with respect to the weights are
+ * checked through the whole model too, by finite differences. */
+#include "support/numbers.h"
+#include "support/test.h"
+
+#include <coterie/expert_bank.h>
+#include <coterie/memory.h>
+
+#include <math.h>
+#include <string.h>
+
+/* A rank that owns the experts 2, 3 and 4 of 6, with two grains of uneven use. */
+enum { D = 5, H = 4, E = 6, P = 2, FIRST = 2, OWNED = 3, GRAINS = 2, MOST_ROWS = 24, MOST = 6 };
+
+static const size_t samples[GRAINS * OWNED] = {2, 0, 3, 1, 2, 3};
+
+typedef struct fixture {
+    cot_activation activation;
+    cot_params *params;
+    cot_expert_bank *bank;
+    cot_param *w1, *b1, *w2, *b2;
+    size_t first[GRAINS * OWNED], rows;
+    cot_slots slots;
+    cot_real in[MOST_ROWS * D], out[MOST_ROWS * D], dout[MOST_ROWS * D];
+} fixture;
+
+static void create(fixture *f, cot_activation activation, bool bias)
+{
+    const cot_moe_shape shape = {.T = 1, .D = D, .E = E, .P = P, .H = H};
+    memset(f, 0, sizeof *f);
+    f->activation = activation;
+    f->params = cot_params_create(FIRST, FIRST + OWNED);
+    f->bank = cot_expert_bank_create(&shape, activation, bias, MOST_ROWS, MOST, f->params, "moe.0");
+    cot_params_allocate(f->params);
+    cot_params_initialize(f->params, 8);
+    f->w1 = cot_params_find(f->params, "moe.0.experts.w1");
+    f->b1 = cot_params_find(f->params, "moe.0.experts.b1");
+    f->w2 = cot_params_find(f->params, "moe.0.experts.w2");
+    f->b2 = cot_params_find(f->params, "moe.0.experts.b2");
+    for (size_t i = 0; i < GRAINS * OWNED; i++) {
+        f->first[i] = f->rows;
+        f->rows += P * samples[i];
+    }
+    f->slots = (cot_slots){GRAINS, OWNED, P, samples, f->first};
+    draw_normal(1, MOST_ROWS * D, f->in);
+    draw_normal(2, MOST_ROWS * D, f->dout);
+}
+
+static void destroy(fixture *f)
+{
+    cot_expert_bank_destroy(&f->bank);
+    assert_null(f->bank);
+    cot_params_destroy(&f->params);
+}
+
+static void registers_what_it_needs(void **state)
+{
+    (void)state;
+    fixture f;
+    create(&f, COT_RELU, true);
+    assert_int_equal(cot_params_count(f.params), 4);
+    assert_true(f.w1->dims[0] == E && f.w1->dims[1] == D && f.w1->dims[2] == H);
+    assert_true(f.w2->dims[0] == E && f.w2->dims[1] == H && f.w2->dims[2] == D);
+    assert_true(f.b1->dims[0] == E && f.b1->dims[1] == H && f.b1->axis_count == 2);
+    assert_true(f.b2->dims[0] == E && f.b2->dims[1] == D && f.b2->axis_count == 2);
+    assert_true(f.w1->decay && f.w2->decay && !f.b1->decay && !f.b2->decay);
+    const cot_param *all[] = {f.w1, f.b1, f.w2, f.b2};
+    for (int i = 0; i < 4; i++) {
+        assert_true(all[i]->placement == COT_SHARDED && all[i]->rows == OWNED);
+        assert_close_double(all[i]->init_scale, 1 / sqrt(i < 2 ? D : H), 1e-15, 0);
+    }
+    destroy(&f);
+    create(&f, COT_GELU, false);
+    assert_int_equal(cot_params_count(f.params), 2);
+    assert_true(f.b1 == NULL && f.b2 == NULL);
+    destroy(&f);
+}
+
+static double activate(cot_activation kind, double x)
+{
+    return kind == COT_RELU ? fmax(x, 0) : x * 0.5 * (1 + erf(x * sqrt(0.5)));
+}
+
+static double derivative(cot_activation kind, double x)
+{
+    if (kind == COT_RELU) return x > 0;
+    return 0.5 * (1 + erf(x * sqrt(0.5))) + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
+}
+
+/* Entry i of the local expert e in a parameter that may be missing. */
+static double at(const cot_param *param, size_t e, size_t i)
+{
+    return param != NULL ? (double)param->value[e * param->row_size + i] : 0;
+}
+
+static double hidden_of(const fixture *f, size_t e, const cot_real *x, size_t h)
+{
+    double sum = at(f->b1, e, h);
+    for (size_t d = 0; d < D; d++) sum += (double)x[d] * at(f->w1, e, d * H + h);
+    return sum;
+}
+
+/* Sums of at most 12 products of numbers that stay below 10. */
+static const double tolerance = 12 * 100 * (double)COT_REAL_EPSILON / 2;
+
+/* What one row adds to its expert's gradients, in the order w1, b1, w2, b2. */
+typedef struct gradients {
+    double w1[D * H], b1[H], w2[H * D], b2[D];
+} gradients;
+
+/* The row's output and input gradient, checked; what it adds to `sums`. */
+static void check_row(const fixture *f, size_t e, size_t row, const cot_real *dx, gradients *sums)
+{
+    const cot_real *x = f->in + row * D;
+    const cot_real *dy = f->dout + row * D;
+    double want[D];
+    double want_dx[D] = {0};
+    for (size_t d = 0; d < D; d++) want[d] = at(f->b2, e, d);
+    for (size_t d = 0; d < D; d++) sums->b2[d] += (double)dy[d];
+    for (size_t h = 0; h < H; h++) {
+        double pre = hidden_of(f, e, x, h);
+        double post = activate(f->activation, pre);
+        double dhidden = 0;
+        for (size_t d = 0; d < D; d++) {
+            want[d] += post * at(f->w2, e, h * D + d);
+            dhidden += (double)dy[d] * at(f->w2, e, h * D + d);
+            sums->w2[h * D + d] += post * (double)dy[d];
+        }
+        dhidden *= derivative(f->activation, pre);
+        sums->b1[h] += dhidden;
+        for (size_t d = 0; d < D; d++) {
+            want_dx[d] += dhidden * at(f->w1, e, d * H + h);
+            sums->w1[d * H + h] += (double)x[d] * dhidden;
+        }
+    }
+    for (size_t d = 0; d < D; d++) {
+        assert_close_double((double)f->out[row * D + d], want[d], 0, tolerance);
+        assert_close_double((double)dx[row * D + d], want_dx[d], 0, tolerance);
+    }
+}
+
+static void check_gradient(const cot_param *param, size_t e, const double *want, double before)
+{
+    if (param == NULL) return;
+    for (size_t i = 0; i < param->row_size; i++)
+        assert_close_double((double)param->grad[e * param->row_size + i], before + want[i], 0,
+                            tolerance);
+}
+
+static void check_values(cot_activation activation, bool bias)
+{
+    const double before = 2; /* gradients are added to */
+    fixture f;
+    create(&f, activation, bias);
+    for (size_t i = 0; i < cot_params_sharded_size(f.params); i++)
+        cot_params_grads(f.params)[i] = (cot_real)before;
+    cot_real dx[MOST_ROWS * D];
+    memcpy(dx, f.dout, sizeof dx);
+    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
+    cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
+    for (size_t e = 0; e < OWNED; e++) {
+        gradients sums = {{0}, {0}, {0}, {0}};
+        for (size_t g = 0; g < GRAINS; g++)
+            for (size_t r = 0; r < cot_slots_rows(&f.slots, g, e); r++)
+                check_row(&f, e, cot_slots_first(&f.slots, g, e) + r, dx, &sums);
+        check_gradient(f.w1, e, sums.w1, before);
+        check_gradient(f.b1, e, sums.b1, before);
+        check_gradient(f.w2, e, sums.w2, before);
+        check_gradient(f.b2, e, sums.b2, before);
+    }
+    /* Rows that belong to no expert stay as they were. */
+    for (size_t i = f.rows * D; i < MOST_ROWS * D; i++)
+        assert_true(f.out[i] == 0 && dx[i] == f.dout[i]);
+    destroy(&f);
+}
+
+static void follows_the_formula(void **state)
+{
+    (void)state;
+    for (int bias = 0; bias < 2; bias++) {
+        check_values(COT_RELU, bias);
+        check_values(COT_GELU, bias);
+    }
+}
+
+/* A rank that owns one expert computes for it what a rank that owns several does, to the bit. */
+static void same_bits_for_any_shard(void **state)
+{
+    (void)state;
+    const cot_moe_shape shape = {.T = 1, .D = D, .E = E, .P = P, .H = H};
+    fixture f;
+    create(&f, COT_GELU, true);
+    cot_real dx[MOST_ROWS * D];
+    memcpy(dx, f.dout, sizeof dx);
+    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
+    cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
+    for (size_t e = 0; e < OWNED; e++) {
+        cot_params *params = cot_params_create(FIRST + e, FIRST + e + 1);
+        cot_expert_bank *bank =
+            cot_expert_bank_create(&shape, COT_GELU, true, MOST_ROWS, MOST, params, "moe.0");
+        cot_params_allocate(params);
+        cot_params_initialize(params, 8);
+        size_t used[GRAINS] = {samples[e], samples[OWNED + e]};
+        size_t first[GRAINS] = {0, P * used[0]};
+        const cot_slots slots = {GRAINS, 1, P, used, first};
+        cot_real in[MOST_ROWS * D];
+        cot_real out[MOST_ROWS * D];
+        cot_real dout[MOST_ROWS * D];
+        for (size_t g = 0; g < GRAINS; g++) {
+            size_t n = P * used[g] * D;
+            size_t from = cot_slots_first(&f.slots, g, e) * D;
+            memcpy(in + first[g] * D, f.in + from, n * sizeof *in);
+            memcpy(dout + first[g] * D, f.dout + from, n * sizeof *in);
+        }
+        cot_expert_bank_forward(bank, &slots, in, out);
+        cot_expert_bank_backward(bank, &slots, in, dout);
+        for (size_t g = 0; g < GRAINS; g++) {
+            size_t from = cot_slots_first(&f.slots, g, e) * D;
+            assert_same_bits(out + first[g] * D, f.out + from, P * used[g] * D);
+            assert_same_bits(dout + first[g] * D, dx + from, P * used[g] * D);
+        }
+        for (size_t i = 0; i < cot_params_count(params); i++) {
+            const cot_param *one = cot_params_at(params, i);
+            const cot_param *all = cot_params_at(f.params, i);
+            assert_same_bits(one->grad, all->grad + e * all->row_size, one->row_size);
+        }
+        cot_expert_bank_destroy(&bank);
+        cot_params_destroy(&params);
+    }
+    destroy(&f);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(registers_what_it_needs),
+    cmocka_unit_test(follows_the_formula),
+    cmocka_unit_test(same_bits_for_any_shard),
+};
+
+RUN_UNIT_TESTS(tests)
