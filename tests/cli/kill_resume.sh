@@ -53,7 +53,7 @@ is_inside() {
 
 # Begin DIR with slow checkpoints: in the writing, before the renaming, or between it and latest.h5. Returns inside one.
 start_inside() {
-    local faults=("call=pwrite match=.partial action=delay:100" "call=rename match=.partial action=delay:1500"
+    local faults=("call=pwrite,pwritev match=.partial action=delay:50" "call=rename match=.partial action=delay:1500"
         "call=rename,symlink match=latest action=delay:1500")
     COTERIE_FAULT="${faults[RANDOM % 3]}" LD_PRELOAD="$FAULT_LIBRARY" start "$1"
     for ((w = 0; w < 1000; w++)); do
