@@ -91,8 +91,10 @@ char *cot_checkpoint_newest(const cot_comm *comm, const char *dir);
 COT_MUST_CHECK cot_status cot_checkpoint_mark_best(const cot_comm *comm, const char *dir,
                                                    uint64_t step);
 
-/** Remove all but the newest `keep` checkpoints of `dir` (0: keep all); what best.h5 points at
- * stays. Collective. */
-COT_MUST_CHECK cot_status cot_checkpoint_prune(const cot_comm *comm, const char *dir, size_t keep);
+/** Of the checkpoints of `dir` up to `step`, remove all but the newest `keep` (0: keep all); what
+ * best.h5 points at stays. Later ones are damaged ones that resuming has passed over: they do not
+ * count, and stay until the run comes to them again. Collective. */
+COT_MUST_CHECK cot_status cot_checkpoint_prune(const cot_comm *comm, const char *dir, size_t keep,
+                                               uint64_t step);
 
 #endif

@@ -150,12 +150,14 @@ static bool is_best(const char *dir, const char *path)
     return strcmp(target, strrchr(path, '/') + 1) == 0;
 }
 
-static cot_status remove_old(const char *dir, size_t keep)
+static cot_status remove_old(const char *dir, size_t keep, uint64_t step)
 {
     size_t count = 0;
     cot_status status = COT_OK;
     uint64_t *steps = cot_run_folder_steps(dir, &count);
-    for (size_t i = keep; i < count && status == COT_OK; i++) {
+    size_t later = 0;
+    while (later < count && steps[later] > step) later++;
+    for (size_t i = later + keep; i < count && status == COT_OK; i++) {
         char *path = cot_run_folder_checkpoint(dir, steps[i]);
         if (!is_best(dir, path) && unlink(path) != 0)
             status = cot_fail(COT_E_IO, "%s: cannot be removed: %s", path, strerror(errno));
@@ -165,7 +167,8 @@ static cot_status remove_old(const char *dir, size_t keep)
     return status;
 }
 
-cot_status cot_checkpoint_prune(const cot_comm *comm, const char *dir, size_t keep)
+cot_status cot_checkpoint_prune(const cot_comm *comm, const char *dir, size_t keep, uint64_t step)
 {
-    return cot_comm_agree(comm, comm->rank == 0 && keep > 0 ? remove_old(dir, keep) : COT_OK);
+    bool removes = comm->rank == 0 && keep > 0;
+    return cot_comm_agree(comm, removes ? remove_old(dir, keep, step) : COT_OK);
 }

@@ -42,12 +42,13 @@ static void warn_about_grains(const trainer *t)
     size_t ranks = (size_t)t->comm->size;
     size_t grains = t->experiment->batching.grains;
     if (ranks > grains)
-        cot_warn("%zu ranks share %zu grains: %zu ranks only hold experts; raise parallel.grains",
-                 ranks, grains, ranks - grains);
+        cot_warn("%zu ranks share %zu grains: those without one only hold experts, and results "
+                 "agree with those on other numbers of ranks to rounding, not to the bit; raise "
+                 "parallel.grains",
+                 ranks, grains);
     else if (grains % ranks != 0)
         cot_warn("%zu ranks do not divide %zu grains: results agree with those on other numbers of "
-                 "ranks to "
-                 "rounding, not to the bit",
+                 "ranks to rounding, not to the bit",
                  ranks, grains);
 }
 
@@ -77,7 +78,7 @@ static cot_status evaluate_split(trainer *t, cot_split split, cot_evaluation *ev
 static void note_best(cot_progress *progress, const cot_evaluation *evaluation)
 {
     double metric = cot_evaluation_metric(evaluation);
-    if (progress->has_best && !(metric < progress->best_metric)) return;
+    if (!isfinite(metric) || (progress->has_best && metric >= progress->best_metric)) return;
     progress->has_best = true;
     progress->best_metric = metric;
     progress->best_step = progress->step;
@@ -169,7 +170,7 @@ static cot_status train_steps(trainer *t, const char **reason)
             COT_TRY(evaluate_epoch(t, result.report.learning_rate));
         if (epoch_ended) begin_next_epoch(t);
         if (trainer_wants_save(t, epoch_ended)) COT_TRY(trainer_save(t));
-        if (result.stop) {
+        if (result.stop && progress->step < t->total_steps) {
             *reason = stopped;
             return COT_OK;
         }

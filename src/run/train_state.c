@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const double seconds_per_minute = 60;
@@ -86,59 +87,114 @@ static void warn_of_changes(trainer *t, const cot_checkpoint_header *header)
 
 /* ---- where to begin ---- */
 
-/* The checkpoint to resume from, allocated, or NULL for none. */
-static char *resume_path(trainer *t)
+/* The checkpoint to resume from, allocated; NULL where the run starts afresh. Collective. */
+static cot_status find_start(const trainer *t, char **path_out)
 {
     const char *resume = t->options->resume;
-    if (resume == NULL) return NULL;
-    if (strcmp(resume, "auto") == 0) return cot_checkpoint_newest(t->comm, t->recipe->output.dir);
-    return cot_strdup(resume);
+    const char *dir = t->recipe->output.dir;
+    bool occupied = cot_run_folder_has_checkpoints(t->comm, dir);
+    *path_out = NULL;
+    if (resume == NULL && occupied)
+        return cot_fail(COT_E_CREATE,
+                        "%s: holds checkpoints already; add --resume auto to go on, or choose "
+                        "another folder with --set output.dir=...",
+                        dir);
+    if (resume == NULL) return COT_OK;
+    if (strcmp(resume, "auto") != 0) {
+        *path_out = cot_strdup(resume);
+        return COT_OK;
+    }
+    *path_out = cot_checkpoint_newest(t->comm, dir);
+    if (*path_out != NULL || !occupied) return COT_OK;
+    /* Starting afresh would overwrite the last traces of what may have been a long run. */
+    return cot_fail(COT_E_DATA,
+                    "%s: none of its checkpoints is good; move the folder away to start anew", dir);
 }
 
-/* A run must not go on from an earlier point than what its folder holds: the later checkpoints
- * would be taken for its own. */
-static cot_status check_no_later(const trainer *t)
+/* Whether the file to resume from is the folder's own checkpoint of that step. Collective. */
+static bool is_own(const trainer *t, const char *path)
+{
+    char *name = cot_run_folder_checkpoint(t->recipe->output.dir, t->state.progress.step);
+    struct stat own;
+    struct stat given;
+    int same = stat(name, &own) == 0 && stat(path, &given) == 0 && own.st_dev == given.st_dev &&
+               own.st_ino == given.st_ino;
+    cot_free(name);
+    COT_MPI(MPI_Bcast(&same, 1, MPI_INT, 0, t->comm->world));
+    return same != 0;
+}
+
+/* A run must not go on from an earlier point than what its folder holds, nor beside another's
+ * checkpoint of the same step: they would be taken for its own. */
+static cot_status check_folder(const trainer *t, bool own)
 {
     size_t count = 0;
     uint64_t *steps = cot_run_folder_steps(t->recipe->output.dir, &count);
+    uint64_t step = t->state.progress.step;
     uint64_t last = count > 0 ? steps[0] : 0;
+    bool clashes = count > 0 && (last > step || (last == step && !own));
     cot_free(steps);
-    if (last <= t->state.progress.step || strcmp(t->options->resume, "auto") == 0) return COT_OK;
+    if (!clashes || strcmp(t->options->resume, "auto") == 0) return COT_OK;
+    if (last == step)
+        return cot_fail(COT_E_CREATE,
+                        "%s: holds another checkpoint of step %lu than the one to resume from; "
+                        "move it away or choose another output.dir",
+                        t->recipe->output.dir, (unsigned long)last);
     return cot_fail(COT_E_CREATE,
                     "%s: holds a checkpoint of step %lu, past the step %lu to resume from; move it "
-                    "away or choose "
-                    "another output.dir",
-                    t->recipe->output.dir, (unsigned long)last,
-                    (unsigned long)t->state.progress.step);
+                    "away or choose another output.dir",
+                    t->recipe->output.dir, (unsigned long)last, (unsigned long)step);
 }
 
-/* An interruption may have come between a checkpoint and its links. */
-static cot_status mend_links(const trainer *t)
+/* A checkpoint within an epoch counts batches of the recipe it was written with. */
+static cot_status check_position(const trainer *t, const char *path)
+{
+    uint64_t batch = t->state.progress.batch;
+    size_t batches = cot_sampler_batches(t->sampler);
+    if (batch < batches) return COT_OK;
+    return cot_fail(COT_E_CONFIG,
+                    "%s: stands behind %lu batches of an epoch, which has %zu by this recipe; "
+                    "resume with train.batch, train.drop_last and the data as before",
+                    path, (unsigned long)batch, batches);
+}
+
+static cot_status mend_best(const trainer *t)
 {
     const cot_progress *progress = &t->state.progress;
-    char *file = cot_run_folder_checkpoint(t->recipe->output.dir, progress->step);
-    cot_status status = COT_OK;
-    if (t->comm->rank == 0 && access(file, F_OK) == 0)
-        status = cot_run_folder_link(t->recipe->output.dir, "latest.h5", strrchr(file, '/') + 1);
-    cot_free(file);
-    COT_TRY(cot_comm_agree(t->comm, status));
+    const char *dir = t->recipe->output.dir;
     if (!progress->has_best) return COT_OK;
-    file = cot_run_folder_checkpoint(t->recipe->output.dir, progress->best_step);
+    char *file = cot_run_folder_checkpoint(dir, progress->best_step);
     int there = access(file, F_OK) == 0;
     cot_free(file);
     COT_MPI(MPI_Bcast(&there, 1, MPI_INT, 0, t->comm->world));
-    return there ? cot_checkpoint_mark_best(t->comm, t->recipe->output.dir, progress->best_step)
-                 : COT_OK;
+    return there ? cot_checkpoint_mark_best(t->comm, dir, progress->best_step) : COT_OK;
+}
+
+/* An interruption may have come between a checkpoint and its links, or before old ones went. */
+static cot_status mend_folder(const trainer *t, bool own)
+{
+    uint64_t step = t->state.progress.step;
+    const char *dir = t->recipe->output.dir;
+    char *file = cot_run_folder_checkpoint(dir, step);
+    cot_status status = COT_OK;
+    if (t->comm->rank == 0 && own)
+        status = cot_run_folder_link(dir, "latest.h5", strrchr(file, '/') + 1);
+    cot_free(file);
+    COT_TRY(cot_comm_agree(t->comm, status));
+    COT_TRY(mend_best(t));
+    return cot_checkpoint_prune(t->comm, dir, t->recipe->checkpoint.keep, step);
 }
 
 static cot_status resume(trainer *t, const char *path)
 {
     cot_checkpoint_header header = {0};
     COT_TRY(cot_checkpoint_read(t->comm, path, false, &t->state));
+    COT_TRY(cot_comm_agree(t->comm, check_position(t, path)));
+    bool own = is_own(t, path);
     cot_status status = t->comm->rank == 0 ? cot_checkpoint_read_header(path, &header) : COT_OK;
-    if (status == COT_OK && t->comm->rank == 0) status = check_no_later(t);
+    if (status == COT_OK && t->comm->rank == 0) status = check_folder(t, own);
     status = cot_comm_agree(t->comm, status);
-    if (status == COT_OK) status = mend_links(t);
+    if (status == COT_OK) status = mend_folder(t, own);
     if (status == COT_OK)
         status = cot_metrics_open(t->comm, t->recipe->output.dir, false, t->state.progress.step,
                                   &t->metrics);
@@ -146,7 +202,7 @@ static cot_status resume(trainer *t, const char *path)
     cot_checkpoint_header_free(&header);
     if (status != COT_OK) return status;
     cot_info("resuming from %s at step %lu", path, (unsigned long)t->state.progress.step);
-    t->has_saved = true;
+    t->has_saved = own;
     t->saved_step = t->state.progress.step;
     return COT_OK;
 }
@@ -160,16 +216,9 @@ static cot_status start_afresh(trainer *t)
 
 cot_status trainer_begin(trainer *t)
 {
-    const char *dir = t->recipe->output.dir;
-    COT_TRY(cot_run_folder_lock(t->comm, dir, &t->lock));
-    if (t->options->resume == NULL && cot_run_folder_has_checkpoints(t->comm, dir))
-        return cot_comm_agree(
-            t->comm,
-            cot_fail(COT_E_CREATE,
-                     "%s: holds checkpoints already; add --resume auto to go on, or choose another "
-                     "folder with --set output.dir=...",
-                     dir));
-    char *path = resume_path(t);
+    char *path = NULL;
+    COT_TRY(cot_run_folder_lock(t->comm, t->recipe->output.dir, &t->lock));
+    COT_TRY(cot_comm_agree(t->comm, find_start(t, &path)));
     cot_status status = path != NULL ? resume(t, path) : start_afresh(t);
     cot_free(path);
     if (status != COT_OK) return status;
@@ -209,7 +258,7 @@ cot_status trainer_save(trainer *t)
     t->last_save = cot_seconds();
     if (progress->has_best && progress->best_step == progress->step)
         COT_TRY(cot_checkpoint_mark_best(t->comm, dir, progress->step));
-    return cot_checkpoint_prune(t->comm, dir, t->recipe->checkpoint.keep);
+    return cot_checkpoint_prune(t->comm, dir, t->recipe->checkpoint.keep, progress->step);
 }
 
 /* Minutes pass differently on every rank: rank 0's clock decides. */

@@ -31,7 +31,7 @@ typedef struct trainer {
     cot_training_state state; /* where the run stands */
     uint64_t total_steps;     /* of the whole run */
     uint64_t first_step;      /* behind which this call began */
-    uint64_t saved_step;      /* of the last checkpoint written or resumed from */
+    uint64_t saved_step;      /* of the last checkpoint that is in the folder */
     bool has_saved;
     double call_started, last_save, epoch_seconds;
     uint64_t epoch_call_samples; /* of the epoch, in this call */

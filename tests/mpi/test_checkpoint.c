@@ -394,10 +394,10 @@ static void old_ones_go_and_the_best_stays(void **unused)
     char *dir = new_folder("prune");
     for (uint64_t step = 8; step <= 11; step++) write_step(dir, step, 0.5);
     assert_int_equal(cot_checkpoint_mark_best(comm, dir, 8), COT_OK);
-    assert_int_equal(cot_checkpoint_prune(comm, dir, 0), COT_OK);
+    assert_int_equal(cot_checkpoint_prune(comm, dir, 0, 11), COT_OK);
     assert_true(exists(dir, "checkpoint-9.h5"));
     MPI_Barrier(comm->world); /* looked at before it goes */
-    assert_int_equal(cot_checkpoint_prune(comm, dir, 2), COT_OK);
+    assert_int_equal(cot_checkpoint_prune(comm, dir, 2, 11), COT_OK);
     assert_true(exists(dir, "checkpoint-11.h5") && exists(dir, "checkpoint-10.h5"));
     assert_false(exists(dir, "checkpoint-9.h5"));
     assert_true(exists(dir, "checkpoint-8.h5"));
@@ -405,6 +405,18 @@ static void old_ones_go_and_the_best_stays(void **unused)
     assert_points_at(dir, "latest.h5", "checkpoint-11.h5");
     assert_int_equal(cot_checkpoint_mark_best(comm, dir, 9), COT_E_IO);
     assert_points_at(dir, "best.h5", "checkpoint-8.h5");
+    cot_free(dir);
+}
+
+static void later_ones_do_not_push_out_what_is_kept(void **unused)
+{
+    (void)unused;
+    char *dir = new_folder("prune_later");
+    for (uint64_t step = 8; step <= 11; step++) write_step(dir, step, 0.5);
+    assert_int_equal(cot_checkpoint_prune(comm, dir, 1, 9), COT_OK);
+    assert_false(exists(dir, "checkpoint-8.h5"));
+    assert_true(exists(dir, "checkpoint-9.h5"));
+    assert_true(exists(dir, "checkpoint-10.h5") && exists(dir, "checkpoint-11.h5"));
     cot_free(dir);
 }
 
@@ -426,13 +438,21 @@ static int destroy_comm(void **unused)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, create_comm, destroy_comm)
 
 static const struct CMUnitTest tests[] = {
-    TEST(comes_back_bit_by_bit),        TEST(any_shard_reads_any_file),
-    TEST(weights_only_leaves_the_rest), TEST(digest_does_not_know_the_ranks),
-    TEST(first_expert_group_writes),    TEST(header_says_what_was_written),
-    TEST(flipped_byte_is_noticed),      TEST(newest_passes_over_damage),
-    TEST(wrong_files_are_refused),      TEST(other_models_are_refused),
-    TEST(lock_keeps_others_out),        TEST(unwritable_folder_is_refused),
-    TEST(leftovers_are_removed),        TEST(old_ones_go_and_the_best_stays),
+    TEST(comes_back_bit_by_bit),
+    TEST(any_shard_reads_any_file),
+    TEST(weights_only_leaves_the_rest),
+    TEST(digest_does_not_know_the_ranks),
+    TEST(first_expert_group_writes),
+    TEST(header_says_what_was_written),
+    TEST(flipped_byte_is_noticed),
+    TEST(newest_passes_over_damage),
+    TEST(wrong_files_are_refused),
+    TEST(other_models_are_refused),
+    TEST(lock_keeps_others_out),
+    TEST(unwritable_folder_is_refused),
+    TEST(leftovers_are_removed),
+    TEST(old_ones_go_and_the_best_stays),
+    TEST(later_ones_do_not_push_out_what_is_kept),
 };
 
 RUN_MPI_TESTS(tests)
