@@ -30,6 +30,9 @@ if(Git_FOUND)
     set(COTERIE_REVISION ${git_revision})
   endif()
 endif()
+# For the one file that says what this build is, so that a new revision compiles nothing else again.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/base/version.c PROPERTIES COMPILE_DEFINITIONS
+  "COTERIE_VERSION=\"${PROJECT_VERSION}\";COTERIE_REVISION=\"${COTERIE_REVISION}\";COTERIE_COMPILER=\"${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\"")
 
 function(coterie_layer_target target precision suffix layer depends private)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)
@@ -41,9 +44,6 @@ function(coterie_layer_target target precision suffix layer depends private)
     set(scope PUBLIC)
     target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:coterie_flags> ${private})
     target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src) # "layer/private.h"
-    target_compile_definitions(${target} PRIVATE
-      COTERIE_VERSION="${PROJECT_VERSION}" COTERIE_REVISION="${COTERIE_REVISION}"
-      COTERIE_COMPILER="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
   endif()
   target_compile_definitions(${target} ${scope} ${precision})
   target_include_directories(${target} ${scope}
