@@ -26,10 +26,13 @@ typedef enum cot_purpose {
 /** One stream: everything but the position of a number in it. */
 typedef struct cot_stream {
     uint64_t seed;
-    uint64_t index;
+    uint64_t index; /**< only the lower 56 bits count */
     uint32_t epoch;
     cot_purpose purpose;
 } cot_stream;
+
+/** The numbers of a stream; asking for one past them is a bug and ends the job. */
+#define COT_STREAM_LENGTH ((uint64_t)1 << 34)
 
 /** Four uniform 32-bit words: number `block` of the stream. */
 void cot_rng_words(const cot_stream *stream, uint32_t block, uint32_t words[4]);

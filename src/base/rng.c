@@ -1,4 +1,5 @@
 #include <coterie/rng.h>
+#include <coterie/status.h>
 
 #include <Random123/philox.h>
 #include <math.h>
@@ -12,6 +13,12 @@ void cot_rng_words(const cot_stream *stream, uint32_t block, uint32_t words[4])
     philox4x32_key_t key = {{(uint32_t)stream->seed, (uint32_t)(stream->seed >> 32)}};
     philox4x32_ctr_t random = philox4x32(counter, key);
     for (int i = 0; i < 4; i++) words[i] = random.v[i];
+}
+
+/* Four numbers a block, and 2^32 blocks: beyond them a stream would begin again. */
+static void check_range(size_t first, size_t n)
+{
+    COT_ASSERT(first <= COT_STREAM_LENGTH && n <= COT_STREAM_LENGTH - first);
 }
 
 #ifdef COT_DOUBLE
@@ -31,6 +38,7 @@ void cot_rng_uniform(const cot_stream *stream, size_t first, size_t n, cot_real 
 {
     const cot_real last = REAL_NEXTAFTER(high, low); /* where rounding would reach high */
     uint32_t words[4];
+    check_range(first, n);
     for (size_t i = 0; i < n; i++) {
         size_t position = first + i;
         if (i == 0 || position % 4 == 0) cot_rng_words(stream, (uint32_t)(position / 4), words);
@@ -58,6 +66,7 @@ void cot_rng_normal(const cot_stream *stream, size_t first, size_t n, cot_real d
                     cot_real *out)
 {
     double normals[4];
+    check_range(first, n);
     for (size_t i = 0; i < n; i++) {
         size_t position = first + i;
         if (i == 0 || position % 4 == 0) normal_block(stream, (uint32_t)(position / 4), normals);
