@@ -2,6 +2,7 @@
 #include <coterie/selector.h>
 #include <coterie/status.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,8 @@ static void select_combine(cot_selector *selector, const cot_real *combine, size
     for (size_t t = 0; t < tokens; t++)
         for (size_t j = 0; j < E * P; j++)
             context->scores[j / P].mass += (double)combine[t * E * P + j];
+    for (size_t e = 0; e < E; e++)
+        if (isnan(context->scores[e].mass)) context->scores[e].mass = -1; /* behind all others */
     qsort(context->scores, E, sizeof *context->scores, by_mass);
     memset(kept, 0, E);
     for (size_t k = 0; k < context->keep; k++) kept[context->scores[k].expert] = 1;
