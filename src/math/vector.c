@@ -2,6 +2,10 @@
 
 #include <math.h>
 
+#ifdef __FAST_MATH__
+#error "built with -ffast-math, an element's bits depend on its place: take it out of CFLAGS"
+#endif
+
 /* Partial sums to one number, pairwise: the same tree at every vector width. */
 static cot_real fold(cot_real lanes[COT_LANES])
 {
