@@ -8,6 +8,15 @@ enum { LINE_SIZE = 2048 };
 static int log_rank;
 static int log_size = 1;
 static bool log_quiet;
+static bool live_line; /* one stands, and the cursor behind it */
+
+void cot_log_live(const char *line)
+{
+    if (line == NULL && !live_line) return;
+    fprintf(stderr, "\r\033[K%s", line != NULL ? line : "");
+    fflush(stderr);
+    live_line = line != NULL;
+}
 
 /* One write a line, so that the lines of several ranks do not mix. */
 static void print_line(const char *prefix, const char *format, va_list args)
@@ -15,6 +24,7 @@ static void print_line(const char *prefix, const char *format, va_list args)
     char line[LINE_SIZE];
     int used = snprintf(line, sizeof line, "coterie: %s", prefix);
     vsnprintf(line + used, sizeof line - (size_t)used - 1, format, args);
+    cot_log_live(NULL);
     fprintf(stderr, "%s\n", line);
     fflush(stderr);
 }

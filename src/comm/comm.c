@@ -80,6 +80,7 @@ static void report(const cot_comm *comm, int failed_rank, int failed_count)
         snprintf(message, sizeof message, "%s", mine != NULL ? mine : "");
     COT_MPI(MPI_Bcast(message, sizeof message, MPI_CHAR, failed_rank, comm->world));
     if (comm->rank == 0 && message[0] != '\0') {
+        cot_log_live(NULL);
         if (failed_count == comm->size)
             fprintf(stderr, "coterie: error: %s\n", message);
         else

@@ -1,20 +1,56 @@
 #include <coterie/clock.h>
+#include <coterie/log.h>
 #include <coterie/memory.h>
 #include <coterie/progress.h>
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const double live_interval = 0.2;   /* seconds between two redraws of a live line */
 static const double plain_interval = 10.0; /* seconds between two lines in a job log */
 
 struct cot_display {
-    bool silent, live;
+    bool silent;
+    int terminal; /* where the user reads standard error; -1: a file or a pipe */
     uint64_t first_step, steps, epochs;
     double started, drawn;
-    bool line_is_open; /* a live line stands and is not ended */
 };
+
+/* mpirun reads a rank's standard error from a pipe and passes it on to its own. So a rank has no
+ * terminal, but its parent may have one. */
+static int open_terminal_of_mpirun(void)
+{
+    char path[64];
+    struct stat ours;
+    struct stat theirs;
+    snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getppid(), STDERR_FILENO);
+    if (getenv("OMPI_COMM_WORLD_RANK") == NULL || fstat(STDERR_FILENO, &ours) != 0 ||
+        !S_ISFIFO(ours.st_mode) || stat(path, &theirs) != 0 || !S_ISCHR(theirs.st_mode))
+        return -1;
+    return open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int open_terminal(void)
+{
+    int terminal = isatty(STDERR_FILENO) == 1 ? dup(STDERR_FILENO) : open_terminal_of_mpirun();
+    if (terminal < 0 || isatty(terminal) == 1) return terminal;
+    close(terminal); /* such as /dev/null */
+    return -1;
+}
+
+/* A live line that wraps could not be taken back. */
+static size_t columns(int terminal)
+{
+    enum { USUAL = 80 };
+    struct winsize size;
+    bool known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return (known ? size.ws_col : USUAL) - 1;
+}
 
 cot_display *cot_display_create(const cot_comm *comm, uint64_t first_step, uint64_t steps,
                                 uint64_t epochs)
@@ -22,7 +58,7 @@ cot_display *cot_display_create(const cot_comm *comm, uint64_t first_step, uint6
     cot_display *display = cot_alloc(1, sizeof *display);
     double now = cot_seconds();
     *display = (cot_display){.silent = comm->rank != 0,
-                             .live = isatty(STDERR_FILENO) == 1,
+                             .terminal = comm->rank == 0 ? open_terminal() : -1,
                              .first_step = first_step,
                              .steps = steps,
                              .epochs = epochs,
@@ -31,16 +67,11 @@ cot_display *cot_display_create(const cot_comm *comm, uint64_t first_step, uint6
     return display;
 }
 
-static void end_line(cot_display *display)
-{
-    if (display->line_is_open) fputs("\r\033[K", stderr);
-    display->line_is_open = false;
-}
-
 void cot_display_destroy(cot_display **display)
 {
     if (*display == NULL) return;
-    end_line(*display);
+    cot_log_live(NULL);
+    if ((*display)->terminal >= 0) close((*display)->terminal);
     cot_free(*display);
     *display = NULL;
 }
@@ -76,27 +107,34 @@ static double seconds_left(const cot_display *display, uint64_t step, double now
 
 void cot_display_step(cot_display *display, const cot_step_report *report, double accuracy)
 {
+    enum { LINE_SIZE = 320 };
     if (display->silent) return;
     double now = cot_seconds();
-    if (now - display->drawn < (display->live ? live_interval : plain_interval)) return;
+    bool live = display->terminal >= 0;
+    if (now - display->drawn < (live ? live_interval : plain_interval)) return;
     display->drawn = now;
+    char line[LINE_SIZE];
     char left[DURATION_SIZE];
     char accurate[PERCENT_SIZE];
     print_duration(seconds_left(display, report->step, now), left);
     print_percent("accuracy", accuracy, accurate);
-    fprintf(stderr, "%sepoch %lu/%lu, step %lu/%lu, loss %.4f%s, %.0f samples/s, %s left%s",
-            display->live ? "\r\033[K" : "", (unsigned long)report->epoch,
-            (unsigned long)display->epochs, (unsigned long)report->step,
-            (unsigned long)display->steps, report->loss, accurate, report->samples_per_s, left,
-            display->live ? "" : "\n");
-    fflush(stderr);
-    display->line_is_open = display->live;
+    snprintf(line, sizeof line, "epoch %lu/%lu, step %lu/%lu, %s left, loss %.4f%s, %.0f samples/s",
+             (unsigned long)report->epoch, (unsigned long)display->epochs,
+             (unsigned long)report->step, (unsigned long)display->steps, left, report->loss,
+             accurate, report->samples_per_s);
+    if (!live) {
+        fprintf(stderr, "%s\n", line);
+        return;
+    }
+    size_t room = columns(display->terminal);
+    line[room < sizeof line ? room : sizeof line - 1] = '\0';
+    cot_log_live(line);
 }
 
 void cot_display_epoch(cot_display *display, const cot_epoch_report *report)
 {
     if (display->silent) return;
-    end_line(display);
+    cot_log_live(NULL);
     const cot_evaluation *test = report->validation != NULL ? report->validation : report->test;
     const char *split = report->validation != NULL ? "validation" : "test";
     char left[DURATION_SIZE];
