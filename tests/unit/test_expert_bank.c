@@ -183,6 +183,38 @@ static void follows_the_formula(void **state)
     }
 }
 
+/* Both grains at once, and one after the other: the same bits, from a start that tells the orders
+ * apart. */
+static void grains_add_in_their_order(void **state)
+{
+    (void)state;
+    enum { PARAMS = OWNED * (2 * D * H + H + D) };
+    cot_real at_once[PARAMS];
+    cot_real backwards[PARAMS];
+    const int orders[3][GRAINS] = {{0}, {0, 1}, {1, 0}};
+    fixture f;
+    create(&f, COT_RELU, true);
+    assert_int_equal(cot_params_sharded_size(f.params), PARAMS);
+    cot_real *grads = cot_params_grads(f.params);
+    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
+    for (int order = 0; order < 3; order++) {
+        cot_real dx[MOST_ROWS * D];
+        memcpy(dx, f.dout, sizeof dx);
+        draw_normal(5, PARAMS, grads);
+        if (order == 0) cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
+        for (int i = 0; order > 0 && i < GRAINS; i++) {
+            size_t g = (size_t)orders[order][i];
+            const cot_slots one = {1, OWNED, P, samples + g * OWNED, f.first + g * OWNED};
+            cot_expert_bank_backward(f.bank, &one, f.in, dx);
+        }
+        if (order == 0) memcpy(at_once, grads, sizeof at_once);
+        if (order == 1) assert_same_bits(at_once, grads, PARAMS);
+        if (order == 2) memcpy(backwards, grads, sizeof backwards);
+    }
+    assert_false(same_bits(at_once, backwards, PARAMS));
+    destroy(&f);
+}
+
 /* A rank that owns one expert computes for it what a rank that owns several does, to the bit. */
 static void same_bits_for_any_shard(void **state)
 {
@@ -233,6 +265,7 @@ static void same_bits_for_any_shard(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(registers_what_it_needs),
     cmocka_unit_test(follows_the_formula),
+    cmocka_unit_test(grains_add_in_their_order),
     cmocka_unit_test(same_bits_for_any_shard),
 };
 

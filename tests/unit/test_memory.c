@@ -12,7 +12,7 @@ static void zeroed_aligned_and_counted(void **state)
 {
     (void)state;
     long before = cot_alloc_balance();
-    for (size_t count = 0; count < 200; count += 7) {
+    for (size_t count = 0; count < 9000; count += 333) {
         unsigned char *memory = cot_alloc(count, 3);
         assert_non_null(memory);
         assert_int_equal((uintptr_t)memory % COT_ALIGNMENT, 0);
