@@ -136,11 +136,14 @@ static void print_text(const input *in, const cot_evaluation *evaluation, size_t
         printf("relative error %.6f\n", evaluation->relative_error);
     } else {
         printf("accuracy       %.2f%%\n", percent * evaluation->accuracy);
-        for (size_t c = 0; c < evaluation->classes; c++)
-            printf("  class %-3zu    %.2f%% of %lu\n", c,
-                   percent * (double)evaluation->class_correct[c] /
-                       (double)evaluation->class_samples[c],
-                   (unsigned long)evaluation->class_samples[c]);
+        for (size_t c = 0; c < evaluation->classes; c++) {
+            double samples = (double)evaluation->class_samples[c];
+            if (samples > 0)
+                printf("  class %-3zu    %.2f%% of %.0f\n", c,
+                       percent * (double)evaluation->class_correct[c] / samples, samples);
+            else
+                printf("  class %-3zu    no samples\n", c);
+        }
     }
     printf("time           %.2f s\n", evaluation->seconds);
     fflush(stdout);

@@ -5,6 +5,7 @@
 #include <coterie/memory.h>
 #include <coterie/version.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,13 @@ static cot_status run_command(const cot_comm *world, int argc, char **argv)
     return command->run(world, argc - 1, argv + 1);
 }
 
+/* Results that did not arrive, on a full disk perhaps, are no success. */
+static cot_status check_output(void)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) return COT_OK;
+    return cot_fail(COT_E_IO, "standard output: cannot be written: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     cot_comm *world = NULL;
@@ -47,6 +55,7 @@ int main(int argc, char **argv)
     COT_ASSERT(status == COT_OK);
     cot_log_set_rank(world->rank, world->size);
     status = run_command(world, argc, argv);
+    if (status == COT_OK) status = check_output();
     status = cot_comm_agree(world, status);
     cot_comm_destroy(&world);
     cot_set_abort_handler(NULL);

@@ -40,15 +40,17 @@ static bool copy_lines(FILE *from, FILE *to, uint64_t step)
     while (good && getline(&line, &size, from) >= 0)
         if (still_holds(line, step)) good = fputs(line, to) >= 0;
     free(line);
-    return good && fflush(to) == 0;
+    return good && ferror(from) == 0 && fflush(to) == 0 && fsync(fileno(to)) == 0;
 }
 
 /* Rewrite the file with the lines that hold, through a temporary one: an interruption here loses
- * nothing. */
+ * nothing. No file, no lines: the run may have begun in another folder. */
 static cot_status drop_lines_past(const char *path, uint64_t step)
 {
     FILE *from = fopen(path, "r");
-    if (from == NULL) return COT_OK;
+    if (from == NULL && errno == ENOENT) return COT_OK;
+    if (from == NULL)
+        return cot_fail(COT_E_CREATE, "%s: cannot be opened: %s", path, strerror(errno));
     char *partial = cot_strprintf("%s.partial", path);
     FILE *to = fopen(partial, "w");
     bool good = to != NULL && copy_lines(from, to, step);
@@ -162,6 +164,9 @@ void cot_metrics_checkpoint(cot_metrics *metrics, uint64_t step, const char *fil
     if (metrics->file == NULL) return;
     write_event(metrics, json_pack("{s:s, s:I, s:s}", "event", "checkpoint", "step",
                                    (json_int_t)step, "file", file));
+    /* Nobody writes these lines again once the checkpoint is there, so they must not be lost alone.
+     * A file that cannot be synchronized, such as a device, is no failure. */
+    if (fsync(fileno(metrics->file)) != 0 && errno != EINVAL) metrics->failed = true;
 }
 
 void cot_metrics_warning(cot_metrics *metrics, uint64_t step, const char *format, ...)
