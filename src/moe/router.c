@@ -22,16 +22,14 @@ struct cot_router {
     cot_real *x_inverse;     /* [b,T] */
     cot_real *phi_hat;       /* [D,S]; NULL without normalization */
     cot_real *phi_inverse;   /* [S] */
-    cot_real *raw;           /* [b,T,S]: Xhat Phihat */
     cot_real *dispatch;      /* [b,T,S] */
     cot_real *combine;       /* [b,T,S] */
     cot_real *dlogits;       /* [b,T,S] */
     cot_real *dphi_hat;      /* [D,S] */
     cot_real *dxhat;         /* [n,T,D] of one grain */
     cot_real *dweights;      /* [n,T,S] of one grain */
-    cot_real *logits;        /* [T,S] of one sample */
     cot_real *columns;       /* [2,S] */
-    cot_tree *dphi, *dscale; /* over the grains here */
+    cot_tree *dphi, *dscale; /* over the grains here; NULL where nothing is learned */
 };
 
 static bool normalizes(const cot_router *router)
@@ -48,6 +46,12 @@ static cot_l2 l2_form(const cot_router *router)
 static bool needs_logits(const cot_router *router)
 {
     return !(router->options.uniform_dispatch && router->options.uniform_combine);
+}
+
+/* Whether Phi and the scale get gradients other than 0. */
+static bool learns(const cot_router *router)
+{
+    return needs_logits(router) && !router->options.freeze;
 }
 
 static const cot_real *xhat_of(const cot_router *router)
@@ -119,15 +123,15 @@ cot_router *cot_router_create(const cot_router_options *options, const cot_moe_s
         router->dphi_hat = cot_alloc(D * S, sizeof(cot_real));
         router->dxhat = cot_alloc(grain_capacity * shape->T * D, sizeof(cot_real));
     }
-    router->raw = cot_alloc(tokens * S, sizeof(cot_real));
     router->dispatch = cot_alloc(tokens * S, sizeof(cot_real));
     router->combine = cot_alloc(tokens * S, sizeof(cot_real));
     router->dlogits = cot_alloc(tokens * S, sizeof(cot_real));
     router->dweights = cot_alloc(grain_capacity * shape->T * S, sizeof(cot_real));
-    router->logits = cot_alloc(shape->T * S, sizeof(cot_real));
     router->columns = cot_alloc(2 * S, sizeof(cot_real));
-    router->dphi = cot_tree_create(grains, D * S);
-    router->dscale = cot_tree_create(grains, 1);
+    if (learns(router)) {
+        router->dphi = cot_tree_create(grains, D * S);
+        router->dscale = cot_tree_create(grains, 1);
+    }
     return router;
 }
 
@@ -138,12 +142,10 @@ void cot_router_destroy(cot_router **router_at)
     cot_tree_destroy(&router->dscale);
     cot_tree_destroy(&router->dphi);
     cot_free(router->columns);
-    cot_free(router->logits);
     cot_free(router->dweights);
     cot_free(router->dlogits);
     cot_free(router->combine);
     cot_free(router->dispatch);
-    cot_free(router->raw);
     cot_free(router->dxhat);
     cot_free(router->dphi_hat);
     cot_free(router->phi_inverse);
@@ -170,13 +172,18 @@ static void add_noise(cot_router *router, const cot_noise *noise, size_t sample,
     }
 }
 
-/* Dispatch and combine weights of sample i from its raw logits. */
+/* Logits are computed where weights will stand: the softmaxes work in place. */
+static cot_real *logits_of(const cot_router *router)
+{
+    return router->options.uniform_combine ? router->dispatch : router->combine;
+}
+
+/* Dispatch and combine weights of sample i of the batch, from its logits. */
 static void weigh(cot_router *router, const cot_noise *noise, size_t i, size_t first_sample)
 {
     const size_t T = router->shape.T;
     const size_t S = router->S;
-    cot_real *logits = router->logits;
-    cot_scale(T * S, scale_of(router), router->raw + i * T * S, logits);
+    cot_real *logits = logits_of(router) + i * T * S;
     if (noise != NULL) add_noise(router, noise, noise->first_sample + first_sample + i, logits);
     if (!router->options.uniform_dispatch)
         cot_softmax_cols(T, S, logits, router->dispatch + i * T * S, router->columns);
@@ -206,8 +213,8 @@ void cot_router_route(cot_router *router, const cot_grains *grains, const cot_no
     for (size_t g = grains->first; g < grains->end; g++) {
         size_t first = cot_grain_begin(grains, g) - begin;
         size_t n = cot_grain_size(grains, g);
-        cot_gemm(COT_N, COT_N, n * T, S, D, 1, xhat_of(router) + first * T * D, D,
-                 phi_hat_of(router), S, 0, router->raw + first * T * S, S);
+        cot_gemm(COT_N, COT_N, n * T, S, D, scale_of(router), xhat_of(router) + first * T * D, D,
+                 phi_hat_of(router), S, 0, logits_of(router) + first * T * S, S);
         for (size_t i = first; i < first + n; i++) weigh(router, noise, i, begin);
     }
 }
@@ -286,25 +293,26 @@ static void add_dispatch_dlogits(cot_router *router, const cot_mix *mix, size_t 
                                   router->dlogits + (first + i) * T * S, router->columns);
 }
 
-/* One grain's leaves: dPhihat = Xhat^T dL s, through the normalization to dPhi; ds = sum of dL A, A
- * = Xhat Phihat. */
+/* One grain's leaves, from dL of the logits L = s A, A = Xhat Phihat. With C = Xhat^T dL:
+ *     dPhihat = s C, through the normalization to dPhi
+ *     ds = sum of dL A = sum of C Phihat */
 static void push_gradients(cot_router *router, size_t first, size_t samples)
 {
     const size_t D = router->shape.D;
     const size_t S = router->S;
     const size_t tokens = samples * router->shape.T;
-    first *= router->shape.T;
-    const cot_real *dlogits = router->dlogits + first * S;
+    const cot_real *xhat = xhat_of(router) + first * router->shape.T * D;
+    const cot_real *dlogits = router->dlogits + first * router->shape.T * S;
     cot_real *leaf = cot_tree_leaf(router->dphi);
     cot_real *dphi_hat = normalizes(router) ? router->dphi_hat : leaf;
-    cot_gemm(COT_T, COT_N, D, S, tokens, scale_of(router), xhat_of(router) + first * D, D, dlogits,
-             S, 0, dphi_hat, S);
+    cot_gemm(COT_T, COT_N, D, S, tokens, 1, xhat, D, dlogits, S, 0, dphi_hat, S);
     if (normalizes(router)) {
+        *cot_tree_leaf(router->dscale) = cot_dot(D * S, dphi_hat, router->phi_hat);
+        cot_tree_push(router->dscale);
+        cot_scale(D * S, scale_of(router), dphi_hat, dphi_hat);
         cot_fill(D * S, 0, leaf);
         cot_normalize_cols_backward(l2_form(router), D, S, router->phi_hat, router->phi_inverse,
                                     dphi_hat, leaf, router->columns);
-        *cot_tree_leaf(router->dscale) = cot_dot(tokens * S, dlogits, router->raw + first * S);
-        cot_tree_push(router->dscale);
     }
     cot_tree_push(router->dphi);
 }
@@ -335,21 +343,32 @@ static void input_gradient(cot_router *router, const cot_mix *mix, size_t first,
                                 router->x_inverse + first * T, dxhat, dx);
 }
 
+static void finish_gradients(cot_router *router)
+{
+    if (learns(router))
+        cot_tree_finish(router->dphi, router->phi->grad);
+    else
+        cot_fill(router->phi->count, 0, router->phi->grad);
+    if (router->scale == NULL) return;
+    if (learns(router))
+        cot_tree_finish(router->dscale, router->scale->grad);
+    else
+        *router->scale->grad = 0;
+}
+
 void cot_router_dispatch_backward(cot_router *router, const cot_grains *grains,
                                   const cot_slots *slots, const cot_real *dslot_in, cot_real *dx)
 {
-    bool learns = needs_logits(router) && !router->options.freeze;
     for (size_t g = 0; g < slots->grains; g++) {
         size_t first = 0;
         cot_mix mix = mix_of(router, grains, slots, NULL, g, &first);
         add_dispatch_dlogits(router, &mix, first, dslot_in);
-        if (learns) push_gradients(router, first, mix.samples);
+        if (learns(router)) push_gradients(router, first, mix.samples);
         if (dx != NULL)
             input_gradient(router, &mix, first, dslot_in,
                            dx + first * router->shape.T * router->shape.D);
     }
-    cot_tree_finish(router->dphi, router->phi->grad);
-    if (router->scale != NULL) cot_tree_finish(router->dscale, router->scale->grad);
+    finish_gradients(router);
 }
 
 const cot_real *cot_router_combine_weights(const cot_router *router)

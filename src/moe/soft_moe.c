@@ -8,8 +8,10 @@ struct cot_soft_moe {
     cot_router *router;
     cot_exchange *exchange;
     cot_expert_bank *bank;
-    /* Slot inputs and outputs, at home and at the owners. On a group of one rank, home and owned
-     * are the same. In the backward pass, gradients of the outputs take their place. */
+    /* Slot inputs and outputs, at home and at the owners, who need their inputs again in the
+     * backward pass. On a group of one rank, home and owned are the same; else home inputs and
+     * outputs are, because the inputs have left when the outputs come. In the backward pass,
+     * gradients of the outputs take their place. */
     cot_real *home_in, *home_out, *owned_in, *owned_out;
     uint8_t *kept; /* [b,E] */
     size_t *used;  /* [grains here, E] */
@@ -19,13 +21,15 @@ struct cot_soft_moe {
 static void take_slot_buffers(cot_soft_moe *layer)
 {
     const size_t D = layer->options.shape.D;
-    size_t home = cot_exchange_home_rows(layer->exchange) * D;
     size_t owned = cot_exchange_owned_rows(layer->exchange) * D;
-    layer->home_in = cot_alloc(home, sizeof(cot_real));
+    layer->owned_in = cot_alloc(owned, sizeof(cot_real));
+    layer->owned_out = cot_alloc(owned, sizeof(cot_real));
+    layer->home_in = layer->owned_in;
+    layer->home_out = layer->owned_out;
+    if (cot_exchange_is_local(layer->exchange)) return;
+    size_t home = cot_exchange_home_rows(layer->exchange) * D;
     layer->home_out = cot_alloc(home, sizeof(cot_real));
-    bool local = cot_exchange_is_local(layer->exchange);
-    layer->owned_in = local ? layer->home_in : cot_alloc(owned, sizeof(cot_real));
-    layer->owned_out = local ? layer->home_out : cot_alloc(owned, sizeof(cot_real));
+    layer->home_in = layer->home_out;
 }
 
 cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t index,
@@ -63,10 +67,9 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     if (layer == NULL) return;
     cot_free(layer->used);
     cot_free(layer->kept);
-    if (layer->owned_out != layer->home_out) cot_free(layer->owned_out);
-    if (layer->owned_in != layer->home_in) cot_free(layer->owned_in);
-    cot_free(layer->home_out);
-    cot_free(layer->home_in);
+    if (layer->home_out != layer->owned_out) cot_free(layer->home_out);
+    cot_free(layer->owned_out);
+    cot_free(layer->owned_in);
     cot_expert_bank_destroy(&layer->bank);
     cot_exchange_destroy(&layer->exchange);
     cot_router_destroy(&layer->router);
