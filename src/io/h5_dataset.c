@@ -96,7 +96,7 @@ void cot_h5_choose_chunk(const cot_h5_shape *shape, size_t chunk_out[COT_H5_MAX_
      * blocks of rows. */
     while (bytes > MAX_CHUNK_BYTES) {
         size_t axis = 0;
-        while (chunk_out[axis] == 1) axis++;
+        while (axis + 1 < shape->axis_count && chunk_out[axis] == 1) axis++;
         bytes /= chunk_out[axis];
         chunk_out[axis] = (chunk_out[axis] + 1) / 2;
         bytes *= chunk_out[axis];

@@ -36,8 +36,8 @@ void cot_params_destroy(cot_params **params)
 static void grow_list(cot_params *params)
 {
     size_t capacity = params->capacity == 0 ? 16 : 2 * params->capacity;
-    cot_param **list = cot_alloc(capacity, sizeof *list);
-    if (params->count > 0) memcpy(list, params->list, params->count * sizeof *list);
+    cot_param **list = cot_alloc(capacity, sizeof(cot_param *));
+    if (params->count > 0) memcpy(list, params->list, params->count * sizeof(cot_param *));
     cot_free(params->list);
     params->list = list;
     params->capacity = capacity;
