@@ -187,18 +187,19 @@ static cot_status mend_folder(const trainer *t, bool own)
 
 static cot_status resume(trainer *t, const char *path)
 {
+    const bool writes = t->comm->rank == 0;
     cot_checkpoint_header header = {0};
     COT_TRY(cot_checkpoint_read(t->comm, path, false, &t->state));
     COT_TRY(cot_comm_agree(t->comm, check_position(t, path)));
     bool own = is_own(t, path);
-    cot_status status = t->comm->rank == 0 ? cot_checkpoint_read_header(path, &header) : COT_OK;
-    if (status == COT_OK && t->comm->rank == 0) status = check_folder(t, own);
+    cot_status status = writes ? cot_checkpoint_read_header(path, &header) : COT_OK;
+    if (status == COT_OK && writes) status = check_folder(t, own);
     status = cot_comm_agree(t->comm, status);
     if (status == COT_OK) status = mend_folder(t, own);
     if (status == COT_OK)
         status = cot_metrics_open(t->comm, t->recipe->output.dir, false, t->state.progress.step,
                                   &t->metrics);
-    if (status == COT_OK && t->comm->rank == 0) warn_of_changes(t, &header);
+    if (status == COT_OK && writes) warn_of_changes(t, &header);
     cot_checkpoint_header_free(&header);
     if (status != COT_OK) return status;
     cot_info("resuming from %s at step %lu", path, (unsigned long)t->state.progress.step);
