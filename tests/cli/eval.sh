@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Evaluation: the same numbers and predictions on every number of ranks, all fields of the JSON, all splits, part of the experts, and
+# regression. What is printed is recomputed from the predictions.
+source "$(dirname "$0")/../support/cli.bash"
+source "$(dirname "$0")/../reference/python.bash"
+
+cat >"$scratch/check.py" <<'END_OF_PYTHON'
+"""check.py JSON PREDICTIONS...: the first predictions agree with what was printed, the others with the first, to the bit."""
+import json, sys, h5py, numpy as np
+
+printed = json.load(open(sys.argv[1]))
+files = [h5py.File(name) for name in sys.argv[2:]]
+arrays = [{name: data[()] for name, data in file.items()} for file in files]
+logits, labels, kept = (arrays[0][name] for name in ("logits", "labels", "kept"))
+for other in arrays[1:]:
+    assert all(other[name].tobytes() == arrays[0][name].tobytes() for name in arrays[0]), "other predictions on other ranks"
+
+assert files[0].attrs["split"].decode() == printed["split"]
+assert len(logits) == len(labels) == len(kept) == printed["samples"]
+assert kept.shape[2] == printed["experts"] and (kept.sum(axis=2) == printed["kept"]).all()
+logits = logits.astype(float)
+if printed["accuracy"] is None:
+    assert printed["accuracy_by_class"] is None and labels.dtype == np.float32
+    loss = np.mean((logits[:, 0] - labels) ** 2)
+    relative = loss / np.var(labels.astype(float))
+    assert abs(relative - printed["relative_error"]) < 1e-6 * relative, relative  # nine digits are printed
+else:
+    assert printed["relative_error"] is None and labels.dtype == np.int32
+    right = logits.argmax(axis=1) == labels
+    classes = range(logits.shape[1])
+    by_class = [right[labels == c].mean() if (labels == c).any() else None for c in classes]
+    assert abs(right.mean() - printed["accuracy"]) < 1e-8, right.mean()
+    for mine, theirs in zip(by_class, printed["accuracy_by_class"], strict=True):
+        assert mine == theirs or abs(mine - theirs) < 1e-8, (mine, theirs)
+    largest = logits.max(axis=1)
+    loss = np.mean(largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1)) - logits[np.arange(len(labels)), labels])
+# The program's losses are float32 a sample.
+assert abs(loss - printed["loss"]) < 1e-5 * loss, (loss, printed["loss"])
+END_OF_PYTHON
+
+# evaluated RANKS NAME CHECKPOINT ARGUMENT...: on each number of ranks the same output but for the time, and predictions that agree with it.
+evaluated() {
+    local name="$2" checkpoint="$3" n first
+    read -ra counts <<<"$1"
+    first="$scratch/$name-${counts[0]}.json"
+    shift 3
+    for n in "${counts[@]}"; do
+        ranks "$n" eval "$checkpoint" --format json --predictions "$scratch/$name-$n.h5" "$@" >"$scratch/$name-$n.json" 2>"$scratch/log" ||
+            fail "$name on $n ranks: $(tail -n 3 "$scratch/log")"
+        [ ! -s "$scratch/log" ] || fail "$name on $n ranks says on standard error: $(cat "$scratch/log")"
+        sed -i 's/, "seconds": [^,}]*//' "$scratch/$name-$n.json"
+        # On three ranks, which divide no power of two, the outputs of a sample are the same bits, but sums over samples are not.
+        [ "$n" = 3 ] || cmp -s "$first" "$scratch/$name-$n.json" || fail "$name: $n ranks print another result"
+    done
+    "$python" "$scratch/check.py" "$first" "$scratch/$name"-[1-4].h5 || fail "$name: the predictions say otherwise"
+    cp "$first" "$scratch/$name.json"
+    echo "$name: $(cut -c 1-130 "$first")..."
+}
+
+field() {
+    grep -o "\"$2\": [^,}]*" "$scratch/$1.json"
+}
+
+small="$scratch/small.yaml"
+ranks 2 train "$small" --set "output.dir=$scratch/run" --set data.validation=150 --set parallel.expert_replicas=2 \
+    --set optimizer.learning_rate=0.01 --set model.layers=2 --set model.residual=true 2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
+best="$scratch/run/best.h5"
+before="$(sha256sum <"$best")"
+
+evaluated "1 2 3 4" test "$best"
+evaluated "1 2 3 4" part "$best" --keep 3
+evaluated 2 all "$best" --keep 16
+evaluated 1 train "$best" --split train
+evaluated 2 validation "$best" --split validation
+evaluated 3 few "$best" --set data.test_samples=7
+[ "$(field test samples) $(field train samples) $(field validation samples) $(field few samples)" = \
+    '"samples": 300 "samples": 1100 "samples": 150 "samples": 7' ] || fail "splits of other sizes"
+# Kept slots are mixed expert by expert, not in one matrix product, so the last of nine digits may differ.
+[ "$(field all loss | cut -c 1-14)" = "$(field test loss | cut -c 1-14)" ] || fail "keeping all experts is not keeping all"
+[ "$(field part loss)" != "$(field test loss)" ] || fail "keeping three experts changes nothing"
+grep '"event": "epoch"' "$scratch/run/metrics.jsonl" | grep -qF "$(field validation loss | sed 's/^"/"validation_/')" ||
+    fail "training has met another validation loss"
+
+# ---- text, and nothing but the result on standard output ----
+ranks 2 eval "$best" --set data.test_samples=7 >"$scratch/text" 2>"$scratch/log" || fail "as text"
+grep -q '^accuracy  *[0-9.]*%$' "$scratch/text" || fail "no accuracy in the text"
+grep -q 'no samples' "$scratch/text" || fail "a class without samples has an accuracy"
+grep -qi nan "$scratch/text" && fail "a number that is none"
+
+# ---- regression ----
+ranks 2 train "$COTERIE_SOURCE/jobs/recipes/l2norm.yaml" --set "output.dir=$scratch/norm" --set train.steps=60 --set data.test_samples=500 \
+    2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
+evaluated "1 4" regression "$scratch/norm/latest.h5"
+evaluated 3 regression-part "$scratch/norm/latest.h5" --keep 5
+
+# ---- what cannot be ----
+status=0
+"$COTERIE" eval "$scratch/norm/latest.h5" --split validation 2>"$scratch/log" || status=$?
+[ "$status" = 78 ] || fail "a split that is not there: code $status"
+grep -q "data.validation" "$scratch/log" || fail "the line does not name the key: $(cat "$scratch/log")"
+status=0
+"$COTERIE" eval "$best" --predictions "$scratch/text/below-a-file.h5" >/dev/null 2>"$scratch/log" || status=$?
+[ "$status" = 73 ] || fail "predictions that cannot be written: code $status"
+if [ -e /dev/full ]; then
+    status=0
+    "$COTERIE" eval "$best" >/dev/full 2>"$scratch/log" || status=$?
+    [ "$status" = 74 ] || fail "standard output that cannot be written: code $status"
+fi
+[ "$(sha256sum <"$best")" = "$before" ] || fail "the checkpoint has changed"
+find "$scratch" -name '*.partial*' | grep -q . && fail "a partial file is left"
+echo "evaluated"
