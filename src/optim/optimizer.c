@@ -17,6 +17,7 @@ struct cot_optimizer {
 typedef struct coefficients {
     cot_real rate, gradient_scale, decay, keep; /* keep: what decoupled decay leaves of a weight */
     cot_real beta1, beta2, epsilon, root_correction;
+    cot_real rest1, rest2; /* 1 - beta, rounded once */
 } coefficients;
 
 cot_optimizer *cot_optimizer_create(const cot_optimizer_options *options, cot_params *params)
@@ -58,8 +59,8 @@ static void adam(size_t n, const coefficients *c, const cot_real *grad, cot_real
 {
     for (size_t i = 0; i < n; i++) {
         cot_real g = c->gradient_scale * grad[i] + c->decay * w[i];
-        m[i] = c->beta1 * m[i] + (1 - c->beta1) * g;
-        v[i] = c->beta2 * v[i] + (1 - c->beta2) * (g * g);
+        m[i] = c->beta1 * m[i] + c->rest1 * g;
+        v[i] = c->beta2 * v[i] + c->rest2 * (g * g);
 #ifdef COT_DOUBLE
         cot_real root = sqrt(v[i]);
 #else
@@ -83,6 +84,8 @@ static coefficients coefficients_of(const cot_optimizer_options *options, uint64
                           .keep = (cot_real)(decoupled ? 1 - rate * decay : 1),
                           .beta1 = (cot_real)(adam_like ? options->beta1 : options->momentum),
                           .beta2 = (cot_real)options->beta2,
+                          .rest1 = (cot_real)(1 - options->beta1),
+                          .rest2 = (cot_real)(1 - options->beta2),
                           .epsilon = (cot_real)options->epsilon,
                           .root_correction = (cot_real)(1 / sqrt(correction2))};
 }
