@@ -8,8 +8,11 @@ build_packages=(
     openmpi-bin libopenmpi-dev libopenblas-dev libhdf5-openmpi-dev hdf5-tools
     libyaml-dev librandom123-dev libjansson-dev zlib1g-dev libssl-dev
 )
-# The reference and the test of the layers are Python; valgrind and clang are second opinions.
-check_packages=(libcmocka-dev python3 python3-numpy python3-h5py valgrind clang clang-format)
+# The reference and the test of the layers are Python; valgrind and clang are second opinions; the job
+# script runs under a Slurm of its own.
+check_packages=(
+    libcmocka-dev python3 python3-numpy python3-h5py valgrind clang clang-format slurm-wlm munge
+)
 
 packages_for() {
     case "$1" in
