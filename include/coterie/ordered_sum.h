@@ -20,8 +20,8 @@ typedef struct cot_ordered_sum cot_ordered_sum;
 cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered);
 void cot_ordered_sum_destroy(cot_ordered_sum **sum);
 
-/** total [n] = the sum over ranks of part [n]; n is the same on every rank, and total must not
- * alias part. Collective over comm. */
+/** total [n] = the sum over ranks of part [n]; n is the same on every rank. total may be part, but
+ * must not overlap it otherwise. Collective over comm. */
 void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
 
 /** values [n] = their sum over the ranks, in place, for a handful of numbers: every rank gathers

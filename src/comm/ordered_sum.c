@@ -65,11 +65,12 @@ void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, 
 {
     COT_ASSERT(n <= sum->capacity);
     if (sum->size == 1) {
-        memcpy(total, part, n * sizeof *total);
+        if (total != part) memcpy(total, part, n * sizeof *total);
         return;
     }
     if (!sum->ordered) {
-        COT_MPI(MPI_Allreduce(part, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
+        const void *send = total != part ? (const void *)part : MPI_IN_PLACE;
+        COT_MPI(MPI_Allreduce(send, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
         return;
     }
     cut_segments(sum, n);
