@@ -35,8 +35,8 @@ const char *cot_failure(void);
 /** Forget the pending failure: it was printed, or what failed has another way out. */
 void cot_failure_clear(void);
 
-/** Print "coterie: error: ..." and end the job on every rank with exit code 70. For bugs and for what no
- * rank can survive alone (no memory, a failing MPI). */
+/** Print "coterie: error: ..." and end the job on every rank with exit code 70. For bugs and for
+ * what no rank can survive alone (no memory, a failing MPI). */
 _Noreturn void cot_abort(const char *file, int line, const char *format, ...) COT_PRINTF(3, 4);
 
 /** How cot_abort ends the job; the communication layer sets MPI_Abort. NULL restores exit(). */

@@ -69,10 +69,10 @@ static const struct argp argp = {
     "RECIPE",
     "Train a model as a recipe says, on all ranks together, into the recipe's output.dir."
     "\vThe folder gets recipe.yaml, metrics.jsonl, checkpoint-<step>.h5, latest.h5 and best.h5. "
-    "SIGTERM and SIGUSR1 save a "
-    "checkpoint and end with exit code 75; run the same command with --resume auto to go on.\n\n"
+    "SIGTERM and SIGUSR1 save a checkpoint and end with exit code 75 (mpirun passes SIGUSR1 on); "
+    "run the same command with --resume auto to go on.\n\n"
     "  mpirun -n 2 coterie train jobs/recipes/quickstart.yaml\n"
-    "  mpirun -n 4 coterie train jobs/recipes/mnist.yaml --set model.experts=64 --resume auto",
+    "  mpirun -n 4 coterie train jobs/recipes/mnist.yaml --resume auto",
     NULL,
     NULL,
     NULL};

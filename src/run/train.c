@@ -187,6 +187,9 @@ static cot_status run(trainer *t)
     describe_run(t);
     COT_TRY(trainer_begin(t));
     t->first_step = t->state.progress.step;
+    if (t->first_step >= t->total_steps)
+        cot_info("nothing is left to do: the run is over after %lu steps",
+                 (unsigned long)t->total_steps);
     t->last_save = cot_seconds();
     t->display = cot_display_create(t->comm, t->first_step, t->total_steps,
                                     (t->total_steps + cot_sampler_batches(t->sampler) - 1) /
