@@ -1,5 +1,5 @@
 /** Activations of the experts, elementwise: an element gets the same bits at any position and
- * length. */
+ * length. Not collective. */
 #ifndef COTERIE_ACTIVATION_H
 #define COTERIE_ACTIVATION_H
 

@@ -1,8 +1,8 @@
 /** Matrix products, by OpenBLAS. The one front through which the program multiplies.
  *
- *  A product of one shape gives one element the same bits wherever its operands lie; products of
+ * A product of one shape gives one element the same bits wherever its operands lie; products of
  * different shapes may not, because OpenBLAS chooses kernels by shape. So a call whose shape
- * depends on the batch works on one grain. */
+ * depends on the batch works on one grain. Not collective. */
 #ifndef COTERIE_BLAS_H
 #define COTERIE_BLAS_H
 
@@ -13,8 +13,8 @@
 typedef enum cot_transpose { COT_N, COT_T } cot_transpose;
 
 /** C [m,n] = alpha * op(A) [m,k] op(B) [k,n] + beta * C, row-major with leading dimensions lda,
- * ldb, ldc. Any of m, n, k may be 0; beta 0 overwrites C whatever it held. C must not alias A or B.
- */
+ * ldb, ldc. Any of m, n, k may be 0; beta 0 overwrites C whatever it held. C must not alias A or
+ * B. */
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,
               const cot_real *a, size_t lda, const cot_real *b, size_t ldb, cot_real beta,
               cot_real *c, size_t ldc);

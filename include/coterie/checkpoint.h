@@ -1,6 +1,6 @@
 /** Checkpoints: one HDF5 file, written by all ranks together, readable on any number of ranks.
  *
- *  docs/checkpoint.md describes the format. A checkpoint appears under its name only when it is
+ * docs/checkpoint.md describes the format. A checkpoint appears under its name only when it is
  * complete, on the disk and verified; whatever kills a run, the files that were there before stay
  * good. */
 #ifndef COTERIE_CHECKPOINT_H
@@ -26,8 +26,8 @@ typedef struct cot_progress {
 
 enum { COT_MAX_MOMENTS = 2 };
 
-/** What a checkpoint holds; memory stays the caller's. Reading fills values, moments and progress.
- */
+/** What a checkpoint holds; memory stays the caller's. Reading fills values, moments and
+ * progress. */
 typedef struct cot_training_state {
     cot_params *params;
     size_t moment_count;                       /**< 0 to 2 */
@@ -50,18 +50,19 @@ typedef struct cot_checkpoint_info {
 /** Write `<dir>/checkpoint-<step>.h5`: to a .partial file first; closed, synchronized, reopened and
  * verified against the registry; renamed; the folder synchronized; `latest.h5` pointed at it. An
  * existing file of that name is replaced. Collective over the world; with expert replicas, the
- * first group writes the experts. Errors, on every rank alike: COT_E_CREATE, COT_E_IO. Up to the
- * renaming a failure removes the .partial file and nothing else has changed; after it, the new
- * checkpoint is there and complete, only `latest.h5` may still be the old one. */
+ * first group writes the experts.
+ * Errors, on every rank alike: COT_E_CREATE, COT_E_IO. Up to the renaming a failure removes the
+ * .partial file and nothing else has changed; after it, the new checkpoint is there and complete,
+ * only `latest.h5` may still be the old one. */
 COT_MUST_CHECK cot_status cot_checkpoint_write(const cot_comm *comm, const char *dir,
                                                const cot_training_state *state,
                                                const cot_checkpoint_info *info);
 
 /** Read a checkpoint, every rank its own shard. With `weights_only`, moments and progress are left
- * as they are. Collective over the world. Errors, on every rank alike: COT_E_NOINPUT; COT_E_DATA
- * naming the file and the data set for anything damaged, missing or not a checkpoint; COT_E_CONFIG
- * naming a parameter that the recipe shapes otherwise. After an error, values and moments are
- * undefined and progress is as before. */
+ * as they are. Collective over the world.
+ * Errors, on every rank alike: COT_E_NOINPUT; COT_E_DATA naming the file and the data set for
+ * anything damaged, missing or not a checkpoint; COT_E_CONFIG naming a parameter that the recipe
+ * shapes otherwise. After an error, values and moments are undefined and progress is as before. */
 COT_MUST_CHECK cot_status cot_checkpoint_read(const cot_comm *comm, const char *path,
                                               bool weights_only, cot_training_state *state);
 
@@ -78,8 +79,8 @@ COT_MUST_CHECK cot_status cot_checkpoint_read_header(const char *path,
 void cot_checkpoint_header_free(cot_checkpoint_header *header);
 
 /** Check part `part` of `parts` of a checkpoint: its attributes, that each parameter has its
- * moments, and the checksums of this part's share of the data. Not collective. Errors:
- * COT_E_NOINPUT, COT_E_DATA. */
+ * moments, and the checksums of this part's share of the data. Not collective.
+ * Errors: COT_E_NOINPUT, COT_E_DATA. */
 COT_MUST_CHECK cot_status cot_checkpoint_verify(const char *path, size_t part, size_t parts);
 
 /** Path of the checkpoint with the highest step in `dir` whose checksums all verify, allocated, the

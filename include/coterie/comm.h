@@ -1,6 +1,6 @@
 /** The ranks of a run: the world, its expert groups, and the replica groups across them.
  *
- *  R ranks form Q expert groups of R/Q consecutive ranks. The ranks of a group hold all the experts
+ * R ranks form Q expert groups of R/Q consecutive ranks. The ranks of a group hold all the experts
  * between them; the ranks with the same place in every group hold the same experts and form a
  * replica group. */
 #ifndef COTERIE_COMM_H
@@ -29,20 +29,21 @@ typedef struct cot_comm {
 } cot_comm;
 
 /** Split `parent` into `expert_replicas` expert groups. The caller keeps `parent`; destroy frees
- * the copies made. Collective over parent. Errors: COT_E_CONFIG when expert_replicas does not
- * divide the number of ranks. */
+ * the copies made. Collective over parent.
+ * Errors: COT_E_CONFIG when expert_replicas does not divide the number of ranks. */
 COT_MUST_CHECK cot_status cot_comm_create(MPI_Comm parent, int expert_replicas,
                                           cot_comm **comm_out);
 void cot_comm_destroy(cot_comm **comm);
 
 /** Make one decision of all ranks' outcomes: COT_OK if every rank says so, else the status of the
- *  lowest failing rank, whose message is printed once (with its rank, when not all ranks failed)
- *  and forgotten everywhere; agreeing on the same failure again prints nothing more. Collective
- *  over the world. Stands before every collective call that some rank might not reach. */
+ * lowest failing rank, whose message is printed once (with its rank, when not all ranks failed) and
+ * forgotten everywhere; agreeing on the same failure again prints nothing more. Collective over the
+ * world. Stands before every collective call that some rank might not reach. */
 COT_MUST_CHECK cot_status cot_comm_agree(const cot_comm *comm, cot_status mine);
 
 /** Check that all ranks hold the same text; `what` names it in the message. Collective over the
- * world. Errors: COT_E_CONFIG on every rank, naming the lowest rank that differs from rank 0. */
+ * world.
+ * Errors: COT_E_CONFIG on every rank, naming the lowest rank that differs from rank 0. */
 COT_MUST_CHECK cot_status cot_comm_agree_text(const cot_comm *comm, const char *what,
                                               const char *text);
 

@@ -10,7 +10,7 @@ typedef struct cot_moments {
 } cot_moments;
 
 /** One split. Of images, `values` are the pixels in 0 .. 1 as they are before normalization: what
- *  `data.mean` and `data.deviation` expect. */
+ * `data.mean` and `data.deviation` expect. */
 typedef struct cot_split_summary {
     size_t samples;
     cot_moments values;
@@ -24,7 +24,7 @@ typedef struct cot_data_summary {
 } cot_data_summary;
 
 /** Read every sample of a data set once (of training samples drawn fresh, those of epoch 0). Not
- *  collective. Release with cot_data_summary_free. */
+ * collective. Release with cot_data_summary_free. */
 void cot_data_summarize(cot_dataset *dataset, cot_data_summary *summary_out);
 void cot_data_summary_free(cot_data_summary *summary);
 

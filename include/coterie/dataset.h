@@ -1,8 +1,8 @@
 /** Data sets behind one interface: a sample is a pure function of (split, epoch, index).
  *
- *  An image is x [C,H,W] (C channels, height, width), already normalized; the l2norm source
- *  gives X [T,D] as one channel of height T and width D. Every rank holds its own data set and
- *  reads the samples that it is given to train on. */
+ * An image is x [C,H,W] (C channels, height, width), already normalized; the l2norm source gives X
+ * [T,D] as one channel of height T and width D. Every rank holds its own data set and reads the
+ * samples that it is given to train on. */
 #ifndef COTERIE_DATASET_H
 #define COTERIE_DATASET_H
 
@@ -47,9 +47,9 @@ typedef struct cot_target {
 typedef struct cot_dataset cot_dataset;
 
 /** Open or generate a data set. Not collective: every rank calls it for itself and the caller
- *  agrees on the outcome.
- *  Errors: COT_E_NOINPUT for a file that is not there, COT_E_DATA for one whose content is wrong,
- *  COT_E_CONFIG when a split would be empty or larger than the data. */
+ * agrees on the outcome.
+ * Errors: COT_E_NOINPUT for a file that is not there, COT_E_DATA for one whose content is wrong,
+ * COT_E_CONFIG when a split would be empty or larger than the data. */
 COT_MUST_CHECK cot_status cot_dataset_create(const cot_dataset_options *options,
                                              cot_dataset **dataset_out);
 void cot_dataset_destroy(cot_dataset **dataset);
@@ -57,18 +57,18 @@ void cot_dataset_destroy(cot_dataset **dataset);
 const cot_dataset_info *cot_dataset_info_of(const cot_dataset *dataset);
 
 /** Sample `index` of a split: x [C,H,W] and its target are overwritten. `epoch` matters only to
- *  sources that draw fresh training samples (l2norm); it is ignored for the other splits. Not
- *  collective; cannot fail; no allocation. `dataset` is not const: a source may keep what it
- *  generated. */
+ * sources that draw fresh training samples (l2norm); it is ignored for the other splits. Not
+ * collective; cannot fail; no allocation. `dataset` is not const: a source may keep what it
+ * generated. */
 void cot_dataset_get(cot_dataset *dataset, cot_split split, uint64_t epoch, size_t index,
                      cot_real *x, cot_target *target);
 
-/** Write a data set of grey images as IDX files into `folder`, which is made when missing:
- *  training samples (then validation samples) as train-*, test samples as t10k-*, with `gzip`
- *  compressed as *.gz. Files appear only when all four are complete; existing ones are never
- *  replaced. Not collective.
- *  Errors: COT_E_USAGE when the samples are not grey images of at most 10 classes, COT_E_CREATE,
- *  COT_E_IO. */
+/** Write a data set of grey images as IDX files into `folder`, which is made when missing: training
+ * samples (then validation samples) as train-*, test samples as t10k-*, with `gzip` compressed as
+ * *.gz. Files appear only when all four are complete; existing ones are never replaced. Not
+ * collective.
+ * Errors: COT_E_USAGE when the samples are not grey images of at most 10 classes, COT_E_CREATE,
+ * COT_E_IO. */
 COT_MUST_CHECK cot_status cot_dataset_write_idx(cot_dataset *dataset, const char *folder,
                                                 bool gzip);
 

@@ -1,9 +1,9 @@
 /** The exchange: slots travel from the ranks of their samples (home) to the ranks of their experts
  * (owners), and back.
  *
- *  One MPI_Alltoallv for each grain that a rank has: the slot buffers' order (slots.h) puts what
- * one rank sends to another in one piece, so nothing is packed. In round i every rank sends its
- * i-th grain. On an expert group of one rank nothing moves. */
+ * One MPI_Alltoallv for each grain that a rank has: the slot buffers' order (slots.h) puts what one
+ * rank sends to another in one piece, so nothing is packed. In round i every rank sends its i-th
+ * grain. On an expert group of one rank nothing moves. */
 #ifndef COTERIE_EXCHANGE_H
 #define COTERIE_EXCHANGE_H
 
@@ -46,8 +46,9 @@ const cot_grains *cot_exchange_owned_grains(const cot_exchange *exchange);
 const cot_slots *cot_exchange_home_slots(const cot_exchange *exchange);
 const cot_slots *cot_exchange_owned_slots(const cot_exchange *exchange);
 
-/** Send every slot to its expert's owner, or back to its sample's home. Collective over the expert
- * group. */
+/** Send every slot to its expert's owner, or back to its sample's home: home [home rows, D], owned
+ * [owned rows, D]. The two are the same buffer where the exchange is local, else they must not
+ * overlap; what is sent stays as it is. Collective over the expert group. */
 void cot_exchange_to_owners(cot_exchange *exchange, const cot_real *home, cot_real *owned);
 void cot_exchange_to_homes(cot_exchange *exchange, const cot_real *owned, cot_real *home);
 

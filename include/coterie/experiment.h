@@ -45,9 +45,9 @@ typedef struct cot_experiment {
 } cot_experiment;
 
 /** Make it, with the parameters at their initial values. `recipe` outlives it. Collective over the
- * world. Errors, on every rank alike: those of cot_dataset_create and cot_model_create;
- * COT_E_CONFIG when ranks differ in build, BLAS kernels or data, or expert replicas do not divide
- * the ranks. */
+ * world.
+ * Errors, on every rank alike: those of cot_dataset_create and cot_model_create; COT_E_CONFIG when
+ * ranks differ in build, BLAS kernels or data, or expert replicas do not divide the ranks. */
 COT_MUST_CHECK cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe,
                                                 cot_experiment **experiment_out);
 void cot_experiment_destroy(cot_experiment **experiment);

@@ -1,8 +1,8 @@
 /** The experts of one rank: two-layer MLPs D -> H -> D, forward and backward.
  *
- *      f_e(x) = W2^T act(W1^T x + b1) + b2
+ *     f_e(x) = W2^T act(W1^T x + b1) + b2
  *
- *  Knows nothing of MPI. An expert's product takes the rows of one grain, so its shape does not
+ * Knows nothing of MPI. An expert's product takes the rows of one grain, so its shape does not
  * depend on the ranks; weight gradients add the grains in the order of their index. */
 #ifndef COTERIE_EXPERT_BANK_H
 #define COTERIE_EXPERT_BANK_H

@@ -1,7 +1,7 @@
 /** From every rank's share of the gradients to the whole ones, in one order whatever the number of
  * ranks.
  *
- *  Replicated parameters: a backward pass leaves the sum over this rank's grains; it is summed over
+ * Replicated parameters: a backward pass leaves the sum over this rank's grains; it is summed over
  * all ranks for each micro-batch (cot_ordered_sum), and micro-batches add in order. Expert
  * parameters: the owner has added all the grains of its expert group already; the owners of one
  * expert sum over the groups. */
@@ -24,8 +24,8 @@ void cot_gradients_begin(cot_gradients *gradients);
 /** After the backward pass of each micro-batch. Collective over the world. */
 void cot_gradients_add_batch(cot_gradients *gradients);
 
-/** After the last: the parameters' grad hold the whole gradient. Collective over the replica group.
- */
+/** After the last: the parameters' grad hold the whole gradient. Collective over the replica
+ * group. */
 void cot_gradients_finish(cot_gradients *gradients);
 
 #endif

@@ -1,13 +1,13 @@
 /** HDF5 files: the only layer that knows the library.
  *
- *  A file is written by all ranks together through MPI-IO and read by each rank for itself. Data
+ * A file is written by all ranks together through MPI-IO and read by each rank for itself. Data
  * sets are rows along the first axis: a rank writes or reads a block of consecutive rows. Every
  * data set is chunked and has a Fletcher-32 checksum; attributes are fixed-length text or scalar
  * numbers and lie in object headers, which HDF5 checksums, so a damaged file is noticed wherever
  * the damage is.
  *
- *  While a file is written, a disk that fails on one rank is not reported to HDF5: the library
- * would leave its collective sequence on that rank and hang the others (src/io/write_guard.c). The
+ * While a file is written, a disk that fails on one rank is not reported to HDF5: the library would
+ * leave its collective sequence on that rank and hang the others (src/io/write_guard.c). The
  * failure is kept and comes out of cot_h5_finish. */
 #ifndef COTERIE_H5_H
 #define COTERIE_H5_H
@@ -44,10 +44,10 @@ const char *cot_h5_type_name(cot_h5_type type);
 /** What a data set is. */
 typedef struct cot_h5_shape {
     cot_h5_type type;
-    size_t axis_count,
-        dims[COT_H5_MAX_AXES]; /**< at least one axis: scalars cannot be checksummed */
-    size_t chunk_rows;         /**< rows of the first axis that share a chunk; 0: all of them */
-    bool extensible;           /**< the first axis may grow */
+    size_t axis_count; /**< at least one: scalars cannot be checksummed */
+    size_t dims[COT_H5_MAX_AXES];
+    size_t chunk_rows; /**< rows of the first axis that share a chunk; 0: all of them */
+    bool extensible;   /**< the first axis may grow */
 } cot_h5_shape;
 
 /** The chunk that a data set of this shape gets: chunk_rows whole rows, or less where that would be
@@ -66,17 +66,18 @@ void cot_h5_names_free(cot_h5_names *names);
 /* ---- files ---- */
 
 /** Create a file for writing; one of that name is replaced. Collective over the world of `comm`,
- * every rank alike; with comm NULL by this process alone. The outcome is agreed on. Errors:
- * COT_E_CREATE, on every rank. */
+ * every rank alike; with comm NULL by this process alone. The outcome is agreed on.
+ * Errors: COT_E_CREATE, on every rank. */
 COT_MUST_CHECK cot_status cot_h5_create(const cot_comm *comm, const char *path,
                                         cot_h5_file **file_out);
 
 /** Close a file that was written. Collective as cot_h5_create, also after a failed write. Not
- * agreed on. Errors: COT_E_IO when any byte this rank had to write did not arrive. */
+ * agreed on.
+ * Errors: COT_E_IO when any byte this rank had to write did not arrive. */
 COT_MUST_CHECK cot_status cot_h5_finish(cot_h5_file **file);
 
 /** Open a file to read. Not collective.
- *  Errors: COT_E_NOINPUT when it is not there or not readable, COT_E_DATA when it is not a complete
+ * Errors: COT_E_NOINPUT when it is not there or not readable, COT_E_DATA when it is not a complete
  * HDF5 file. */
 COT_MUST_CHECK cot_status cot_h5_open(const char *path, cot_h5_file **file_out);
 
@@ -85,8 +86,11 @@ void cot_h5_close(cot_h5_file **file);
 
 const char *cot_h5_path(const cot_h5_file *file);
 
-/* ---- writing: each call is collective over the ranks that created the file, with the same
- * arguments on every rank except where it says so. Errors: COT_E_IO. ---- */
+/* ---- writing ----
+ *
+ * Each call is collective over the ranks that created the file, with the same arguments on every
+ * rank except where it says so.
+ * Errors: COT_E_IO. */
 
 /** Create a group that keeps track of the order in which its members were created. Its parent must
  * be there. */
@@ -111,7 +115,10 @@ COT_MUST_CHECK cot_status cot_h5_set_uint(cot_h5_file *file, const char *object,
 COT_MUST_CHECK cot_status cot_h5_set_double(cot_h5_file *file, const char *object, const char *name,
                                             double value);
 
-/* ---- reading: not collective. Errors: COT_E_DATA, naming the file and the object. ---- */
+/* ---- reading ----
+ *
+ * Not collective.
+ * Errors: COT_E_DATA, naming the file and the object. */
 
 typedef enum cot_h5_kind {
     COT_H5_MISSING,

@@ -13,7 +13,7 @@ cot_linear *cot_linear_create(size_t rows, size_t in, size_t out, bool bias, siz
                               cot_params *params, const char *prefix);
 void cot_linear_destroy(cot_linear **linear);
 
-/** y [b,rows,out] = x [b,rows,in] W + b for the samples of `grains`. */
+/** y [b,rows,out] = x [b,rows,in] W + b for the samples of `grains`. y must not overlap x. */
 void cot_linear_forward(const cot_linear *linear, const cot_grains *grains, const cot_real *x,
                         cot_real *y);
 

@@ -16,8 +16,8 @@ void cot_log_set_quiet(bool quiet);
 void cot_info(const char *format, ...) COT_PRINTF(1, 2);
 void cot_warn(const char *format, ...) COT_PRINTF(1, 2);
 
-/** Show a line on a terminal, until whatever is logged next takes its place; NULL only removes it.
- */
+/** Show a line on a terminal, until whatever is logged next takes its place; NULL only removes
+ * it. */
 void cot_log_live(const char *line);
 
 /** One line "coterie: error: ..." from whichever rank calls. */

@@ -11,18 +11,26 @@ typedef enum cot_loss_kind { COT_CROSS_ENTROPY, COT_MEAN_SQUARED_ERROR } cot_los
 /** What the recipe says under `loss:`. */
 typedef struct cot_loss_options {
     cot_loss_kind kind;
-    double label_smoothing; /**< cross-entropy: this share of the target is spread evenly over the
-                               classes */
+    /** Cross-entropy: this share of the target is spread evenly over the classes. */
+    double label_smoothing;
 } cot_loss_options;
 
-/** Cross-entropy of one sample: with q = (1 - smoothing) onehot(label) + smoothing / classes, loss
- * = -sum q log softmax(logits). dlogits [classes] = scale * (softmax(logits) - q) is overwritten
- * unless NULL. Returns the loss. */
+/** Cross-entropy of one sample, with its label smoothed:
+ *
+ *     q = (1 - smoothing) onehot(label) + smoothing / classes
+ *     loss = -sum q log softmax(logits)
+ *     dlogits [classes] = scale (softmax(logits) - q), overwritten unless NULL
+ *
+ * Returns the loss. */
 double cot_cross_entropy(size_t classes, const cot_real *logits, size_t label, double smoothing,
                          double scale, cot_real *dlogits);
 
-/** Squared error of one sample, one output: loss = (output - value)^2; *doutput = scale * 2 (output
- * - value) unless doutput is NULL. Returns the loss. */
+/** Squared error of one sample, one output:
+ *
+ *     loss = (output - value)^2
+ *     *doutput = 2 scale (output - value), unless doutput is NULL
+ *
+ * Returns the loss. */
 double cot_squared_error(cot_real output, cot_real value, double scale, cot_real *doutput);
 
 /** Index of the largest logit; the lowest of equal ones. */

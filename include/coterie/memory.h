@@ -1,7 +1,7 @@
 /** Checked allocation.
  *
- *  All memory of a training step is taken at creation, so running out of it happens at the start;
- * no rank can go on without, so cot_alloc ends the job with one line instead of returning a status
+ * All memory of a training step is taken at creation, so running out of it happens at the start; no
+ * rank can go on without, so cot_alloc ends the job with one line instead of returning a status
  * that every rank would have to agree on. The balance of allocations is asserted at exit by the
  * program and by every test. */
 #ifndef COTERIE_MEMORY_H

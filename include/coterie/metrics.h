@@ -1,7 +1,7 @@
 /** metrics.jsonl: one JSON object a line, for each step that is reported, epoch, checkpoint,
  * warning, and the end.
  *
- *  Written by rank 0 and flushed line by line; on other ranks every call does nothing. On resume,
+ * Written by rank 0 and flushed line by line; on other ranks every call does nothing. On resume,
  * the lines past the checkpoint's step go first, so an interrupted run leaves the same lines as one
  * that was not. */
 #ifndef COTERIE_METRICS_H
@@ -13,7 +13,8 @@
 typedef struct cot_metrics cot_metrics;
 
 /** Open `<dir>/metrics.jsonl`, keeping the lines up to step `keep_steps` (0 with `fresh`: none).
- * Collective over the world. Errors, on every rank alike: COT_E_CREATE, COT_E_IO. */
+ * Collective over the world.
+ * Errors, on every rank alike: COT_E_CREATE, COT_E_IO. */
 COT_MUST_CHECK cot_status cot_metrics_open(const cot_comm *comm, const char *dir, bool fresh,
                                            uint64_t keep_steps, cot_metrics **metrics_out);
 

@@ -35,8 +35,8 @@ typedef struct cot_model_io {
 typedef struct cot_model cot_model;
 
 /** Register all parameters and take all memory. `comm` and `params` outlive the model. Collective
- * over the world. Errors, on every rank alike: COT_E_CONFIG when patches do not divide the image.
- */
+ * over the world.
+ * Errors, on every rank alike: COT_E_CONFIG when patches do not divide the image. */
 COT_MUST_CHECK cot_status cot_model_create(const cot_model_options *options, const cot_model_io *io,
                                            const cot_batching *batching, const cot_comm *comm,
                                            cot_params *params, cot_model **model_out);

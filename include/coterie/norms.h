@@ -1,8 +1,8 @@
 /** Squared L2 norms of parameters, gradients, moments: per replicated parameter, and per expert of
  * a sharded one.
  *
- *  Every expert counts once, wherever it lives, and sums run in one order (parameters as
- * registered, experts by index), so a norm has the same bits on every number of ranks. */
+ * Every expert counts once, wherever it lives, and sums run in one order (parameters as registered,
+ * experts by index), so a norm has the same bits on every number of ranks. */
 #ifndef COTERIE_NORMS_H
 #define COTERIE_NORMS_H
 

@@ -14,9 +14,10 @@ typedef struct cot_optimizer_options {
     double momentum;     /**< sgd */
     double beta1, beta2; /**< adam, adamw */
     double epsilon;      /**< adam, adamw */
-    double weight_decay; /**< sgd and adam: added to the gradient; adamw: decoupled. Weights only,
-                            never biases or scales */
-    double clip_norm;    /**< clip the global gradient norm to this; 0: off */
+    /** sgd and adam: added to the gradient; adamw: decoupled. Weights only, never biases or
+     * scales. */
+    double weight_decay;
+    double clip_norm; /**< clip the global gradient norm to this; 0: off */
 } cot_optimizer_options;
 
 typedef struct cot_optimizer cot_optimizer;

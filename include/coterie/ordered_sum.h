@@ -1,6 +1,6 @@
 /** Sums over ranks in one fixed order: MPI_Allreduce promises none.
  *
- *  Reduce-scatter by MPI_Alltoallv, in which every rank gets all ranks' parts of one segment and
+ * Reduce-scatter by MPI_Alltoallv, in which every rank gets all ranks' parts of one segment and
  * adds them by a binary tree in rank order; then all-gather by MPI_Allgatherv. An element's sum
  * does not depend on the segments, so not on where they are cut. */
 #ifndef COTERIE_ORDERED_SUM_H

@@ -1,9 +1,9 @@
 /** The registry of parameters: name, axes, value, gradient, replicated or sharded by expert.
  *
- *  Layers register what they need at creation; then the registry takes all memory at once, in one
+ * Layers register what they need at creation; then the registry takes all memory at once, in one
  * flat array of values and one of gradients: first the replicated parameters, then this rank's
  * shard of the expert parameters, each in the order of registration. Optimizer moments use the same
- * layout. A sharded parameter's first axis is the expert. */
+ * layout. A sharded parameter's first axis is the expert. Nothing here is collective. */
 #ifndef COTERIE_PARAM_H
 #define COTERIE_PARAM_H
 
@@ -65,7 +65,7 @@ cot_param *cot_params_add(cot_params *params, const cot_param_spec *spec);
 void cot_params_allocate(cot_params *params);
 
 /** Draw the initial values: element i of a parameter is a pure function of (seed, name, i), so a
- * shard holds the same bits as the whole would. Not collective. */
+ * shard holds the same bits as the whole would. */
 void cot_params_initialize(cot_params *params, uint64_t seed);
 
 size_t cot_params_count(const cot_params *params);

@@ -7,8 +7,8 @@
 
 typedef struct cot_display cot_display;
 
-/** For a run of `steps` steps and `epochs` epochs, of which this call begins behind `first_step`.
- */
+/** For a run of `steps` steps and `epochs` epochs, of which this call begins behind
+ * `first_step`. */
 cot_display *cot_display_create(const cot_comm *comm, uint64_t first_step, uint64_t steps,
                                 uint64_t epochs);
 void cot_display_destroy(cot_display **display);

@@ -1,6 +1,6 @@
 /** The recipe: every setting of a run, read from YAML, checked against one table of keys.
  *
- *  The table (src/run/recipe_keys.c) describes each key once: name, type, default, range, meaning.
+ * The table (src/run/recipe_keys.c) describes each key once: name, type, default, range, meaning.
  * Parsing, `--set`, `coterie help recipe`, docs/recipe.md and the copy in a checkpoint all come
  * from it. */
 #ifndef COTERIE_RECIPE_H
@@ -52,8 +52,8 @@ typedef const char *cot_override;
 
 /** Parse recipe text (YAML; no text gives the defaults), then the overrides in their order, then
  * check what the keys must satisfy together. `origin` (a file name) stands in messages. Strings
- * belong to the recipe. Not collective. Errors: COT_E_CONFIG with origin:line, the key, what is
- * wrong and what would be right. */
+ * belong to the recipe. Not collective.
+ * Errors: COT_E_CONFIG with origin:line, the key, what is wrong and what would be right. */
 COT_MUST_CHECK cot_status cot_recipe_parse(const char *text, const char *origin,
                                            size_t override_count, const cot_override *overrides,
                                            cot_recipe **recipe_out);
@@ -66,9 +66,10 @@ void cot_recipe_destroy(cot_recipe **recipe);
 char *cot_recipe_print(const cot_recipe *recipe, bool portable);
 
 /** Load a recipe file for a command: rank 0 reads it, every rank parses the same text. Collective
- * over the world. Errors, on every rank alike and printed: COT_E_NOINPUT for a file that is not
- * there or a folder, COT_E_IO when reading it fails, COT_E_DATA when it is over 64 KiB,
- * COT_E_CONFIG as for cot_recipe_parse. */
+ * over the world.
+ * Errors, on every rank alike and printed: COT_E_NOINPUT for a file that is not there or a folder,
+ * COT_E_IO when reading it fails, COT_E_DATA when it is over 64 KiB, COT_E_CONFIG as for
+ * cot_recipe_parse. */
 COT_MUST_CHECK cot_status cot_recipe_load(const cot_comm *world, const char *path,
                                           size_t override_count, const cot_override *overrides,
                                           cot_recipe **recipe_out);

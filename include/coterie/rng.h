@@ -1,8 +1,8 @@
 /** Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011) from Random123.
  *
- *  A number is a pure function of (seed, purpose, epoch, index, position). No state, no stream that
+ * A number is a pure function of (seed, purpose, epoch, index, position). No state, no stream that
  * belongs to a rank: any rank can draw any number, so results do not depend on how work is divided.
- */
+ * Nothing here is collective. */
 #ifndef COTERIE_RNG_H
 #define COTERIE_RNG_H
 
@@ -37,7 +37,7 @@ typedef struct cot_stream {
 /** Four uniform 32-bit words: number `block` of the stream. */
 void cot_rng_words(const cot_stream *stream, uint32_t block, uint32_t words[4]);
 
-/** out[i] = uniform in [low, high), the stream's number first + i. Not collective. */
+/** out[i] = uniform in [low, high), the stream's number first + i. */
 void cot_rng_uniform(const cot_stream *stream, size_t first, size_t n, cot_real low, cot_real high,
                      cot_real *out);
 

@@ -11,9 +11,9 @@
 typedef struct cot_run_lock cot_run_lock;
 
 /** Create the folder, with its parents, and take its lock file `<dir>/lock`. Leftovers of
- * interrupted writes (*.partial) are removed then. Collective over the world. Errors, on every rank
- * alike: COT_E_CREATE when the folder cannot be created or written, or when another process holds
- *  the lock: the line names its host and process. */
+ * interrupted writes (*.partial) are removed then. Collective over the world.
+ * Errors, on every rank alike: COT_E_CREATE when the folder cannot be created or written, or when
+ * another process holds the lock: the line names its host and process. */
 COT_MUST_CHECK cot_status cot_run_folder_lock(const cot_comm *comm, const char *dir,
                                               cot_run_lock **lock_out);
 
@@ -31,7 +31,8 @@ char *cot_run_folder_checkpoint(const char *dir, uint64_t step);
 uint64_t *cot_run_folder_steps(const char *dir, size_t *count_out);
 
 /** Make sure that what was renamed or linked in a folder survives a crash of the machine. Not
- * collective. Errors: COT_E_IO. */
+ * collective.
+ * Errors: COT_E_IO. */
 COT_MUST_CHECK cot_status cot_run_folder_sync(const char *dir);
 
 /** Point the symbolic link `<dir>/<name>` at a file of the same folder, by rename. Not collective.

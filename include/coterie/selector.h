@@ -1,7 +1,7 @@
 /** Which experts a sample keeps: an interface, and Algorithm 1 of arXiv 2409.00879.
  *
- *  A selector looks at one sample's combine weights and marks the experts to keep; those of the
- * others are not computed. */
+ * A selector looks at one sample's combine weights and marks the experts to keep; those of the
+ * others are not computed. Not collective. */
 #ifndef COTERIE_SELECTOR_H
 #define COTERIE_SELECTOR_H
 

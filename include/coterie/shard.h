@@ -1,7 +1,7 @@
 /** Who owns what: even cuts of a range of indices into consecutive blocks. Pure arithmetic, no
  * communication.
  *
- *  One rule for everything: block b of n indices cut into k blocks is [b*n/k, (b+1)*n/k), rounded
+ * One rule for everything: block b of n indices cut into k blocks is [b*n/k, (b+1)*n/k), rounded
  * down. It cuts experts over ranks, samples over grains and grains over ranks. When r divides k,
  * the blocks of a cut into k nest in those of a cut into r: that is what makes results independent
  * of the number of ranks. */

@@ -1,6 +1,6 @@
 /** Where the rows of slots lie in a slot buffer [rows, D].
  *
- *  Order: grain, expert, slot of the expert, sample of the grain. The rows of one expert in one
+ * Order: grain, expert, slot of the expert, sample of the grain. The rows of one expert in one
  * grain are contiguous, so an expert works on one matrix a grain; so are those of consecutive
  * experts, so a rank's experts travel as one block a grain, and nothing is packed. With a kept
  * subset of experts, an expert has rows only for the samples that keep it. */

@@ -1,6 +1,6 @@
 /** The Soft MoE layer: router, exchange and expert bank joined, forward and backward.
  *
- *  Equations: router.h and expert_bank.h. Experts are sharded over the ranks of the expert group,
+ * Equations: router.h and expert_bank.h. Experts are sharded over the ranks of the expert group,
  * samples over all ranks. */
 #ifndef COTERIE_SOFT_MOE_H
 #define COTERIE_SOFT_MOE_H
@@ -34,20 +34,20 @@ typedef struct cot_pass {
 typedef struct cot_soft_moe cot_soft_moe;
 
 /** Register the layer's parameters under "moe.<layer>" and take all its memory. `comm` outlives it.
- *  Collective over the world. */
+ * Collective over the world. */
 cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t layer,
                                   const cot_batching *batching, const cot_comm *comm,
                                   cot_params *params);
 void cot_soft_moe_destroy(cot_soft_moe **layer);
 
-/** y [b,T,D] = layer(x [b,T,D]) for this rank's b samples; x stays the caller's and is needed by
- * the backward pass. Collective over the expert group. */
+/** y [b,T,D] = layer(x [b,T,D]) for this rank's b samples; x stays the caller's, is needed by the
+ * backward pass, and must not overlap y. Collective over the expert group. */
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x,
                           cot_real *y);
 
 /** From dy [b,T,D], after a forward pass without selector: replicated gradients are overwritten
  * with the sum over this rank's samples, expert gradients are added to; dx [b,T,D] is overwritten,
- * unless NULL. Collective over the expert group. */
+ * unless NULL, and must not overlap dy. Collective over the expert group. */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
 
 /** Which experts this rank's samples kept in the last forward pass, [b,E]; NULL after one without

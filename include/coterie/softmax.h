@@ -1,6 +1,6 @@
 /** Softmax along either axis of a matrix of logits, forward and backward. Not collective.
  *
- *  All work on `rows` rows of `cols` elements, row-major and dense. Elementwise arithmetic only: an
+ * All work on `rows` rows of `cols` elements, row-major and dense. Elementwise arithmetic only: an
  * element gets the same bits wherever the matrix lies. Sums along a row are cot_sum and cot_dot;
  * sums down a column add the rows in their order. */
 #ifndef COTERIE_SOFTMAX_H

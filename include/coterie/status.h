@@ -1,6 +1,6 @@
 /** Status codes, the two macros of control flow, and how a failure travels to the user.
  *
- *  A function that can fail for a reason outside the program returns cot_status; its value is the
+ * A function that can fail for a reason outside the program returns cot_status; its value is the
  * exit code of sysexits.h that the program ends with. What only a bug can cause aborts the whole
  * job (COT_ASSERT). */
 #ifndef COTERIE_STATUS_H

@@ -6,15 +6,16 @@
 
 /** What the command line adds to a recipe. */
 typedef struct cot_train_options {
-    const char *resume; /**< NULL: a new run; "auto": from the newest good checkpoint, or afresh;
-                           else a checkpoint file */
-    const char *init; /**< take the weights of this checkpoint, and nothing else; NULL: draw them */
+    /** NULL: a new run; "auto": from the newest good checkpoint, or afresh; else a checkpoint. */
+    const char *resume;
+    /** Take the weights of this checkpoint, and nothing else; NULL: draw them. */
+    const char *init;
     bool limits_steps;   /**< stop after so many steps of this call */
     uint64_t step_limit; /**< 0: write the initial state and stop */
 } cot_train_options;
 
 /** Train as the recipe says into its output.dir. Collective over the world.
- *  Errors, on every rank alike: COT_E_CREATE for a folder that cannot be written, is in use, or
+ * Errors, on every rank alike: COT_E_CREATE for a folder that cannot be written, is in use, or
  * holds checkpoints without `resume`; COT_E_INTERNAL for NaN or Inf; COT_E_STOPPED after SIGTERM or
  * SIGUSR1, with a checkpoint saved; those of cot_experiment_create and of checkpoints. */
 COT_MUST_CHECK cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,

@@ -1,9 +1,10 @@
 /** Ordered sums of arrays over grains: leaves add in one fixed binary tree, whoever holds them.
  *
- *  A tree over n leaves pairs neighbours, then pairs of pairs, and so on. Where the leaves are cut
+ * A tree over n leaves pairs neighbours, then pairs of pairs, and so on. Where the leaves are cut
  * into blocks of a power of two, the tree over all the leaves is the tree over the blocks' sums: so
  * ranks that own whole grains sum their own first (cot_tree) and then each other's
- * (cot_ordered_sum), and get the same bits on every such number of ranks. */
+ * (cot_ordered_sum), and get the same bits on every such number of ranks. Nothing here is
+ * collective. */
 #ifndef COTERIE_TREE_H
 #define COTERIE_TREE_H
 
@@ -13,8 +14,8 @@
 
 typedef struct cot_tree cot_tree;
 
-/** A tree for at most `leaves` leaves of `size` elements; holds log2(leaves) + 1 of them at a time.
- */
+/** A tree for at most `leaves` leaves of `size` elements; holds log2(leaves) + 1 of them at a
+ * time. */
 cot_tree *cot_tree_create(size_t leaves, size_t size);
 void cot_tree_destroy(cot_tree **tree);
 

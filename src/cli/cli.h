@@ -14,9 +14,9 @@
  * printed by main. */
 typedef struct cot_command {
     const char *name;
-    const char *summary;     /**< one line for `coterie help` */
-    const struct argp *argp; /**< options and documentation; printed by `coterie help NAME` and
-                                `coterie NAME --help` */
+    const char *summary; /**< one line for `coterie help` */
+    /** Options and documentation; printed by `coterie help NAME` and `coterie NAME --help`. */
+    const struct argp *argp;
     cot_status (*run)(const cot_comm *world, int argc, char **argv);
 } cot_command;
 
@@ -34,8 +34,8 @@ void cot_cli_help(const cot_command *command);
 
 /** Parse a command's options into `input` (what the argp parser fills). Never prints and never
  * exits. The argp parser returns ARGP_ERR_UNKNOWN for what it does not know and, for a bad value,
- * records the line itself with cot_fail(COT_E_USAGE, ...) and returns EINVAL. Errors: COT_E_USAGE
- * with one line that says what is wrong and names `coterie help NAME`. */
+ * records the line itself with cot_fail(COT_E_USAGE, ...) and returns EINVAL.
+ * Errors: COT_E_USAGE with one line that says what is wrong and names `coterie help NAME`. */
 COT_MUST_CHECK cot_status cot_cli_parse(const cot_command *command, int argc, char **argv,
                                         void *input);
 

@@ -12,7 +12,8 @@
 COT_MUST_CHECK cot_status cot_inspect_checkpoint(const cot_h5_file *file, json_t **report_out);
 
 /** Describe any other file: file, attributes, and objects with path, kind, type, shape and
- * attributes. The caller releases it. Errors: COT_E_DATA. */
+ * attributes. The caller releases it.
+ * Errors: COT_E_DATA. */
 COT_MUST_CHECK cot_status cot_inspect_any(const cot_h5_file *file, json_t **report_out);
 
 #endif

@@ -27,8 +27,8 @@ int cot_comm_int(size_t value)
     return (int)value;
 }
 
-/* Ranks of one expert group are consecutive; ranks at the same place in their groups are replicas.
- */
+/* Ranks of one expert group are consecutive; ranks at the same place in their groups are
+ * replicas. */
 static void split_groups(cot_comm *comm)
 {
     comm->group_size = comm->size / comm->replica_count;

@@ -35,8 +35,8 @@ typedef struct cot_idx_array {
 } cot_idx_array;
 
 /** Read `folder/name`, or `folder/name.gz` where there is no such file, all of it, and check it
- * against its header. Errors: COT_E_NOINPUT, COT_E_DATA or COT_E_IO with one line that names the
- * file. */
+ * against its header.
+ * Errors: COT_E_NOINPUT, COT_E_DATA or COT_E_IO with one line that names the file. */
 COT_MUST_CHECK cot_status cot_idx_read(const char *folder, const char *name, uint32_t magic,
                                        cot_idx_array *array_out);
 void cot_idx_free(cot_idx_array *array);

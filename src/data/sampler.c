@@ -40,8 +40,8 @@ size_t cot_sampler_batches(const cot_sampler *sampler)
     return partial && !sampler->drop_last ? full + 1 : full;
 }
 
-/* Fisher-Yates from the identity, so that an epoch's order does not depend on the epochs before it.
- */
+/* Fisher-Yates from the identity, so that an epoch's order does not depend on the epochs before
+ * it. */
 static void shuffle(uint32_t *order, size_t samples, const cot_stream *stream)
 {
     uint32_t words[4];

@@ -28,7 +28,7 @@ extern const cot_source_ops cot_source_idx;
 extern const cot_source_ops cot_source_l2norm;
 
 /** Samples by split where the validation split is the end of `train_total` training samples.
- *  Errors: COT_E_CONFIG naming the key that leaves a split empty or is too large. */
+ * Errors: COT_E_CONFIG naming the key that leaves a split empty or is too large. */
 COT_MUST_CHECK cot_status cot_source_cut(size_t train_total, size_t test_total, size_t validation,
                                          size_t samples[COT_SPLITS]);
 

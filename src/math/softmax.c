@@ -23,9 +23,8 @@ static inline cot_real exponential(cot_real x)
     const float round_to_integer = 0x1.8p23f; /* adding it leaves no bits behind the point */
     const float ln2_high = 0x1.62ep-1f;       /* ln 2 in two parts: k * ln2_high is exact */
     const float ln2_low = 0x1.0bfbe8p-15f;
-    const float smallest = -87.0f; /* e^-87 is the smallest normal result, nearly */
-    float clamped =
-        x >= smallest ? x : smallest; /* NaN takes the bound here, and itself at the end */
+    const float smallest = -87.0f;                /* e^-87 is the smallest normal result, nearly */
+    float clamped = x >= smallest ? x : smallest; /* NaN too; it comes back at the end */
     float k = clamped * log2e + round_to_integer - round_to_integer;
     float r = (clamped - k * ln2_high) - k * ln2_low;
     float p = 1.0f / 5040.0f;

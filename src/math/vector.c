@@ -58,8 +58,8 @@ double cot_dot_double(size_t n, const cot_real *x, const cot_real *y)
 cot_real cot_max(size_t n, const cot_real *x)
 {
     cot_real max = x[0];
-    /* `x > max` alone would pass over a NaN; once max is one, nothing takes its place but another.
-     */
+    /* `x > max` alone would pass over a NaN; once max is one, nothing takes its place but
+     * another. */
     for (size_t i = 1; i < n; i++)
         if (x[i] > max || isnan(x[i])) max = x[i];
     return max;

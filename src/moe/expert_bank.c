@@ -9,9 +9,9 @@ struct cot_expert_bank {
     cot_moe_shape shape;
     cot_activation activation;
     cot_param *w1, *b1, *w2, *b2; /* b1 and b2 are NULL without bias */
-    cot_real *pre;                /* [rows,H]: before the activation */
-    cot_real *post; /* [rows,H]: behind it; the same memory for ReLU, whose backward needs only the
-                       sign */
+    /* [rows,H]: before the activation and behind it; the same memory for ReLU, whose backward needs
+     * only the sign. */
+    cot_real *pre, *post;
     cot_real *dhidden; /* [block_rows,H] */
 };
 
@@ -93,8 +93,11 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, cons
                           out);
 }
 
-/* dw2 += hidden^T dout, db2 += dout; dhidden = dout w2^T through the activation; dw1 += in^T
- * dhidden, db1 += dhidden; din = dhidden w1^T, over dout. */
+/* n rows of one expert:
+ *     dw2 += hidden^T dout, db2 += the sum of dout's rows
+ *     dhidden = dout w2^T, through the activation
+ *     dw1 += in^T dhidden, db1 += the sum of dhidden's rows
+ *     din = dhidden w1^T, over dout */
 static void backward_block(cot_expert_bank *bank, size_t e, size_t first, size_t n,
                            const cot_real *in, cot_real *dout)
 {

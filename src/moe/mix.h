@@ -1,10 +1,13 @@
 /** The three products that join tokens and slots, for the samples of one grain.
  *
- *  With weights W [n,T,S], tokens X [n,T,D] and the grain's slot rows Z ([S,D] for each sample,
- * laid out by slots.h): Z = W^T X is dispatch, and how a gradient leaves combine; X = W Z is
- * combine, and how a gradient leaves dispatch; W = X Z^T is how a gradient reaches either's
- * weights. One product a sample (one an expert, where a subset is kept), so no shape depends on the
- * batch. */
+ * With weights W [n,T,S], tokens X [n,T,D] and the grain's slot rows Z ([S,D] for each sample, laid
+ * out by slots.h):
+ *
+ *     Z = W^T X    dispatch, and how a gradient leaves combine
+ *     X = W Z      combine, and how a gradient leaves dispatch
+ *     W = X Z^T    how a gradient reaches either's weights
+ *
+ * One product a sample (one an expert, where a subset is kept), so no shape depends on the batch. */
 #ifndef COTERIE_MOE_MIX_H
 #define COTERIE_MOE_MIX_H
 

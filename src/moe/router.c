@@ -159,8 +159,7 @@ void cot_router_destroy(cot_router **router_at)
 /* Add noise to the logits [T,S] of the sample at place `sample` of the step's batch. */
 static void add_noise(cot_router *router, const cot_noise *noise, size_t sample, cot_real *logits)
 {
-    const int layer_bits =
-        40; /* layers share the index with samples: 2^40 of these, 2^16 of those */
+    const int layer_bits = 40; /* the index: 2^16 layers of 2^40 samples */
     cot_stream stream = {.seed = noise->seed,
                          .purpose = COT_PURPOSE_NOISE,
                          .epoch = (uint32_t)noise->step,
@@ -256,8 +255,9 @@ void cot_router_combine(const cot_router *router, const cot_grains *grains, cons
     }
 }
 
-/* dCmb = dY Yt^T, with Yt the slot outputs; dL = softmax backward of it; dYt = Cmb^T dY, over Yt.
- */
+/* With Yt the slot outputs:
+ *     dCmb = dY Yt^T, through the softmax to dL
+ *     dYt = Cmb^T dY, over Yt */
 void cot_router_combine_backward(cot_router *router, const cot_grains *grains,
                                  const cot_slots *slots, const cot_real *dy, cot_real *slot_out)
 {
@@ -317,8 +317,9 @@ static void push_gradients(cot_router *router, size_t first, size_t samples)
     cot_tree_push(router->dphi);
 }
 
-/* dX of one grain: from the mixed tokens, dXm = Dsp dXt, and from the logits, dXhat = dL s
- * Phihat^T. */
+/* dX of one grain, through the normalization where there is one, with Xt the slot inputs:
+ *     from the mixed tokens, dXm = Dsp dXt
+ *     from the logits, dXhat = s dL Phihat^T */
 static void input_gradient(cot_router *router, const cot_mix *mix, size_t first,
                            const cot_real *dslot_in, cot_real *dx)
 {

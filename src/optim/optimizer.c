@@ -51,8 +51,10 @@ static void sgd(size_t n, const coefficients *c, const cot_real *grad, cot_real 
     }
 }
 
-/* m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  w -= rate' m / (sqrt(v) / sqrt(1 -
- * beta2^t) + epsilon), where rate' = rate / (1 - beta1^t). */
+/* Adam, and with `keep` below 1 AdamW:
+ *     m = beta1 m + (1 - beta1) g
+ *     v = beta2 v + (1 - beta2) g^2
+ *     w = keep w - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon) */
 COT_VECTOR_CLONES
 static void adam(size_t n, const coefficients *c, const cot_real *grad, cot_real *restrict m,
                  cot_real *restrict v, cot_real *restrict w)

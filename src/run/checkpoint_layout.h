@@ -1,5 +1,5 @@
-/** The layout of a checkpoint file, shared by what writes and what reads it (docs/checkpoint.md).
- */
+/** The layout of a checkpoint file, shared by what writes and what reads it
+ * (docs/checkpoint.md). */
 #ifndef COTERIE_CHECKPOINT_LAYOUT_H
 #define COTERIE_CHECKPOINT_LAYOUT_H
 
@@ -34,7 +34,8 @@ cot_status cot_checkpoint_read_progress(const cot_h5_file *file, cot_progress *p
 cot_status cot_checkpoint_check_format(const cot_h5_file *file);
 
 /** The file holds the parameters of the registry, no other, and in their shapes; moments too unless
- * `weights_only`. Errors: COT_E_DATA, COT_E_CONFIG. */
+ * `weights_only`.
+ * Errors: COT_E_DATA, COT_E_CONFIG. */
 cot_status cot_checkpoint_check_layout(const cot_h5_file *file, const cot_training_state *state,
                                        bool weights_only);
 

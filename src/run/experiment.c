@@ -22,8 +22,8 @@ static cot_status open_dataset(cot_experiment *ex)
     return cot_comm_agree_text(ex->comm, "the data's checksum", checksum);
 }
 
-/* The promise of equal bits holds for equal builds and kernels, so ranks that differ are refused.
- */
+/* The promise of equal bits holds for equal builds and kernels, so ranks that differ are
+ * refused. */
 static cot_status agree_on_machine(const cot_comm *comm)
 {
     COT_TRY(cot_comm_agree_text(comm, "the build", cot_build()));

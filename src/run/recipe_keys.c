@@ -264,8 +264,8 @@ const char *cot_recipe_key_word(const cot_recipe_key *key)
     return last_word(key->name);
 }
 
-/* The right word in the wrong section, else the nearest name, else the nearest word in any section.
- */
+/* The right word in the wrong section, else the nearest name, else the nearest word in any
+ * section. */
 static const char *meant_name(const char *name)
 {
     enum { NAMES = KEY_COUNT + sizeof cot_recipe_sections / sizeof cot_recipe_sections[0] };

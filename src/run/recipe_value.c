@@ -164,8 +164,8 @@ static void print_real(double value, char text[REAL_TEXT])
         snprintf(text, REAL_TEXT, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }
-    /* Readers of YAML 1.1, Python's among them, take 1e-08 for a string, but 1.0e-08 for a number.
-     */
+    /* Readers of YAML 1.1, Python's among them, take 1e-08 for a string, but 1.0e-08 for a
+     * number. */
     char *exponent = strchr(text, 'e');
     if (exponent == NULL || strchr(text, '.') != NULL) return;
     memmove(exponent + 2, exponent, strlen(exponent) + 1);

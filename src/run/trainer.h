@@ -46,12 +46,13 @@ typedef struct step_result {
 } step_result;
 
 /** Take the next batch: forward, backward, ordered sums, clipping, update; progress moves on by one
- * step. Collective. Errors, on every rank alike: COT_E_INTERNAL for a loss or gradient that is not
- * finite; parameters are then as before. */
+ * step. Collective.
+ * Errors, on every rank alike: COT_E_INTERNAL for a loss or gradient that is not finite; parameters
+ * are then as before. */
 COT_MUST_CHECK cot_status trainer_step(trainer *t, step_result *result_out);
 
-/** That every parameter is finite, before it is saved. Collective. Errors, on every rank alike:
- * COT_E_INTERNAL. */
+/** That every parameter is finite, before it is saved. Collective.
+ * Errors, on every rank alike: COT_E_INTERNAL. */
 COT_MUST_CHECK cot_status trainer_check_values(trainer *t);
 
 /* ---- train_state.c ---- */
