@@ -4,9 +4,9 @@
  * For one sample X [T,D], with router matrix Phi [D,S] and scale s (Puigcerver et al. 2023, section
  * 2; the hats and Xm: cot_normalize):
  *
- *     L = Xhat Phihat s       logits    [T,S]
- *     Dsp = softmax of L over the tokens,  slots in = Dsp^T Xm    [S,D]
- *     Cmb = softmax of L over the slots,   Y = Cmb (slots out)    [T,D]
+ *     L = s Xhat Phihat                    logits [T,S]
+ *     Dsp = softmax of L over the tokens   slots in = Dsp^T Xm [S,D]
+ *     Cmb = softmax of L over the slots    Y = Cmb (slots out) [T,D]
  *
  * Knows nothing of MPI. A product whose shape depends on the batch works on one grain. */
 #ifndef COTERIE_ROUTER_H

@@ -7,7 +7,7 @@
  *     X = W Z      combine, and how a gradient leaves dispatch
  *     W = X Z^T    how a gradient reaches either's weights
  *
- * One product a sample (one an expert, where a subset is kept), so no shape depends on the batch. */
+ * One product a sample (one an expert, where a subset is kept): no shape depends on the batch. */
 #ifndef COTERIE_MOE_MIX_H
 #define COTERIE_MOE_MIX_H
 
