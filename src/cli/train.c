@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What the options fill in. */
 typedef struct input {
@@ -81,10 +82,10 @@ static cot_status train(const cot_comm *world, const input *in)
 {
     if (in->recipe == NULL)
         return cot_fail(COT_E_USAGE, "train: no recipe given; see 'coterie help train'");
-    if (in->train.init != NULL && in->train.resume != NULL)
-        return cot_fail(
-            COT_E_USAGE,
-            "train: --init and --resume exclude each other; a resumed run has its weights");
+    if (in->train.init != NULL && in->train.resume != NULL && strcmp(in->train.resume, "auto") != 0)
+        return cot_fail(COT_E_USAGE,
+                        "train: --init and --resume %s exclude each other: that file has weights",
+                        in->train.resume);
     cot_recipe *recipe = NULL;
     COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
     cot_status status = cot_train(world, recipe, &in->train);

@@ -182,6 +182,8 @@ static cot_status train_steps(trainer *t, const char **reason)
 static cot_status run(trainer *t)
 {
     const char *reason = finished;
+    t->comm = t->experiment->comm;
+    t->portable_recipe = cot_recipe_print(t->recipe, true);
     COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
     create_optimizer(t);
     describe_run(t);
@@ -209,11 +211,9 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
 {
     trainer t = {.recipe = recipe, .options = options, .call_started = cot_seconds()};
     cot_timestamp(t.started);
-    COT_TRY(cot_experiment_create(world, recipe, &t.experiment));
-    t.comm = t.experiment->comm;
-    t.portable_recipe = cot_recipe_print(recipe, true);
     trainer_catch_signals();
-    cot_status status = run(&t);
+    cot_status status = cot_experiment_create(world, recipe, &t.experiment);
+    if (status == COT_OK) status = run(&t);
     trainer_restore_signals();
     cot_display_destroy(&t.display);
     cot_metrics_close(&t.metrics);

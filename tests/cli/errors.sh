@@ -34,7 +34,7 @@ refused 64 "no recipe given" train
 refused 64 "--wrong" train --wrong "$small"
 refused 64 "--steps" train "$small" --steps -1
 refused 64 "--steps" train "$small" --steps 3x
-refused 64 "exclude each other" train "$small" --init a --resume auto
+refused 64 "exclude each other" train "$small" --init a --resume b
 refused 64 "no checkpoint given" eval
 refused 64 "--keep" eval "$good/latest.h5" --keep 0
 refused 64 "16 experts" eval "$good/latest.h5" --keep 17
