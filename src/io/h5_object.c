@@ -224,11 +224,11 @@ static cot_status get_one(const cot_h5_file *file, const char *object, const cha
                           cot_h5_type type, cot_h5_value *value_out)
 {
     COT_TRY(cot_h5_get_value(file, object, name, value_out));
-    bool one = type == COT_H5_TEXT || value_out->count == 1;
-    if (value_out->type == type && one && value_out->data != NULL) return COT_OK;
+    if (value_out->type == type && (type == COT_H5_TEXT || value_out->count == 1)) return COT_OK;
     cot_h5_value_free(value_out);
-    return cot_fail(COT_E_DATA, "%s: attribute '%s' of %s is not one %s", file->path, name, object,
-                    cot_h5_type_name(type));
+    cot_fail(COT_E_DATA, "%s: attribute '%s' of %s is not one %s", file->path, name, object,
+             cot_h5_type_name(type));
+    return COT_E_DATA;
 }
 
 cot_status cot_h5_get_text(const cot_h5_file *file, const char *object, const char *name,
