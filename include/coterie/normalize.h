@@ -3,7 +3,7 @@
  *
  * A vector v becomes v * r with r = 1 / max(|v|, 1e-12) (COT_L2_MAX: the code behind arXiv
  * 2409.00879) or r = 1 / sqrt(sum v^2 + 1e-6) (COT_L2_SUM: vmoe, arXiv 2308.00951). The zero vector
- * becomes 0, with gradient 0. Not collective. */
+ * becomes 0, with gradient 0; a vector whose squares overflow becomes NaN. Not collective. */
 #ifndef COTERIE_NORMALIZE_H
 #define COTERIE_NORMALIZE_H
 

@@ -13,10 +13,11 @@ static const cot_real sum_epsilon = (cot_real)1e-6;
 #endif
 
 /* The factor on a vector whose squares sum to `squares`; 0 for the zero vector, whose gradient then
- * is 0 too. */
+ * is 0 too; NaN where the sum overflowed, so that a run that diverges stops. */
 static cot_real inverse_norm(cot_l2 form, cot_real squares)
 {
     if (squares == 0) return 0;
+    if (isinf(squares)) return (cot_real)NAN;
     if (form == COT_L2_SUM) return 1 / REAL_SQRT(squares + sum_epsilon);
     cot_real norm = REAL_SQRT(squares);
     return 1 / (norm < max_epsilon ? max_epsilon : norm);

@@ -27,7 +27,8 @@ static cot_status open_dataset(cot_experiment *ex)
 static cot_status agree_on_machine(const cot_comm *comm)
 {
     COT_TRY(cot_comm_agree_text(comm, "the build", cot_build()));
-    return cot_comm_agree_text(comm, "the OpenBLAS kernel", cot_blas_core());
+    return cot_comm_agree_text(comm, "the OpenBLAS kernel (OPENBLAS_CORETYPE chooses it)",
+                               cot_blas_core());
 }
 
 /* Without the promise, a rank's samples are one grain: larger products, other bits on other numbers

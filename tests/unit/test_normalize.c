@@ -136,12 +136,29 @@ static void not_a_number_shows(void **state)
     }
 }
 
+/* A finite vector whose squares overflow has no norm here; 0 would hide that it diverged. */
+static void overflow_shows(void **state)
+{
+    (void)state;
+    const cot_real large = sizeof(cot_real) == sizeof(float) ? (cot_real)1e30 : (cot_real)1e200;
+    cot_real x[2] = {large, 1};
+    cot_real y[2];
+    cot_real inverse[2];
+    for (int form = COT_L2_MAX; form <= COT_L2_SUM; form++) {
+        cot_normalize_rows((cot_l2)form, 1, 2, x, y, inverse);
+        assert_true(isnan(y[0]) && isnan(y[1]));
+        cot_normalize_cols((cot_l2)form, 1, 2, x, y, inverse);
+        assert_true(isnan(y[0]) && !isnan(y[1]));
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_and_columns_follow_the_formula),
     cmocka_unit_test(zero_becomes_zero),
     cmocka_unit_test(tiny_vectors_are_scaled_alike),
     cmocka_unit_test(rows_and_columns_at_any_position),
     cmocka_unit_test(not_a_number_shows),
+    cmocka_unit_test(overflow_shows),
 };
 
 RUN_UNIT_TESTS(tests)

@@ -124,7 +124,7 @@ static double row_factor(const fixture *f, const cot_real *x)
     return inverse_norm(f->options.normalize, squares);
 }
 
-/* Logits of one sample, as DESIGN's formula has them. */
+/* Logits of one sample, as router.h's formula has them. */
 static void logits_directly(const fixture *f, const cot_real *x, double logits[T][S])
 {
     double scale = f->scale != NULL ? (double)f->scale->value[0] : 1;
