@@ -6,6 +6,7 @@ source "$(dirname "$0")/../support/cli.bash"
 kills="${COTERIE_KILLS:-30}"
 inside="${COTERIE_KILLS_INSIDE:-10}"
 counts=(1 2 4 8)
+longest=$([ -n "${COTERIE_FULL:-}" ] && echo 3 || echo 1) # seconds until a kill, at the most
 RANDOM="${COTERIE_KILL_SEED:-1}"
 run=("${promised[@]}" --set checkpoint.every_steps=7 --set checkpoint.keep=3)
 
@@ -21,6 +22,7 @@ events() {
 # start DIR: the run on a random number of ranks, resumed, in the background; its process is $job.
 start() {
     local n="${counts[RANDOM % 4]}"
+    touch "$scratch/mark"
     mpirun --oversubscribe --bind-to none -n "$n" "$COTERIE" "${run[@]}" --set "output.dir=$1" --resume auto \
         2>>"$scratch/log" &
     job=$!
@@ -43,11 +45,13 @@ check() {
     diff <(cd "$scratch/reference" && ls) <(cd "$1" && ls) || fail "$1: other files"
 }
 
-# Whether DIR is in the middle of a checkpoint: one is being written, or is complete but not yet the latest.
+# Whether the job in DIR is, or was when killed, in the middle of a checkpoint: one is being written, or is complete
+# but not yet the latest. What an earlier job left is not newer than the mark made at the start.
 is_inside() {
-    compgen -G "$1/*.h5.partial" >/dev/null && return 0
     local newest
-    newest="$(cd "$1" 2>/dev/null && compgen -G "checkpoint-*.h5" | sort -t- -k2 -n | tail -n 1)"
+    [ -z "$(find "$1" -name '*.h5.partial' -newer "$scratch/mark" 2>/dev/null)" ] || return 0
+    newest="$(find "$1" -name 'checkpoint-*.h5' -newer "$scratch/mark" -printf '%f\n' 2>/dev/null |
+        sort -t- -k2 -n | tail -n 1)"
     [ -n "$newest" ] && [ "$(readlink "$1/latest.h5")" != "$newest" ]
 }
 
@@ -57,10 +61,10 @@ start_inside() {
         "call=rename,symlink match=latest action=delay:1500")
     COTERIE_FAULT="${faults[RANDOM % 3]}" LD_PRELOAD="$FAULT_LIBRARY" start "$1"
     for ((w = 0; w < 1000; w++)); do
-        is_inside "$1" && break
+        if is_inside "$1" || ! kill -0 "$job" 2>/dev/null; then break; fi
         sleep 0.02
     done
-    sleep "0.$((RANDOM % 5))"
+    sleep "0.0$((RANDOM % 10))"
 }
 
 total=0
@@ -76,12 +80,12 @@ while [ "$total" -lt "$kills" ] || [ "$hits" -lt "$inside" ]; do
         else
             [ "$total" -lt "$kills" ] || break
             start "$dir"
-            sleep "$((RANDOM % 2)).$((RANDOM % 90 + 10))"
+            sleep "$((RANDOM % longest)).$((RANDOM % 90 + 10))"
         fi
         ended=no
         kill -0 "$job" 2>/dev/null || ended=yes
         kill_job
-        [ "$ended" = no ] || continue
+        [ "$ended" = no ] || break
         total=$((total + 1))
         is_inside "$dir" && hits=$((hits + 1))
     done
