@@ -67,7 +67,10 @@ static int exit_code_of(size_t count, size_t size, char *text, size_t text_size)
     assert_true(child >= 0);
     if (child == 0) {
         dup2(ends[1], STDERR_FILENO);
-        _exit(cot_alloc(count, size) != NULL ? 0 : 1);
+        void *memory = cot_alloc(count, size);
+        int code = memory != NULL ? 0 : 1;
+        cot_free(memory);
+        _exit(code);
     }
     close(ends[1]);
     size_t length = 0;
