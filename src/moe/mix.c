@@ -1,41 +1,60 @@
 #include "moe/mix.h"
 
 #include <coterie/blas.h>
+#include <coterie/status.h>
 #include <coterie/vector.h>
 
-/* A sample's rows of consecutive slots stand `samples` rows apart: [slot][sample]. */
-static size_t row_distance(const cot_mix *mix, size_t e)
-{
-    return cot_slots_samples(mix->slots, mix->grain, e) * mix->shape->D;
-}
+/* One product: a sample's tokens and some of its slots. Where every expert is kept these are all S
+ * slots, else the P of one expert. */
+typedef struct piece {
+    size_t expert, sample;
+    size_t place; /* of the sample among those that use the expert */
+} piece;
 
-/* The row of expert e's first slot for the sample in place `place` among those that use e. */
-static size_t row_begin(const cot_mix *mix, size_t e, size_t place)
-{
-    return (cot_slots_first(mix->slots, mix->grain, e) + place) * mix->shape->D;
-}
-
-/* Sample i and expert e's P slots. */
-static void expert_to_slots(const cot_mix *mix, size_t i, size_t e, size_t place,
-                            const cot_real *weights, const cot_real *x, cot_real *rows)
-{
-    const size_t T = mix->shape->T;
-    const size_t D = mix->shape->D;
-    const size_t P = mix->shape->P;
-    const size_t S = mix->shape->E * P;
-    cot_gemm(COT_T, COT_N, P, D, T, 1, weights + i * T * S + e * P, S, x + i * T * D, D, 0,
-             rows + row_begin(mix, e, place), row_distance(mix, e));
-}
-
-static void kept_to_slots(const cot_mix *mix, const cot_real *weights, const cot_real *x,
-                          cot_real *rows)
+/* Move on to the first piece from here on that is kept; false behind the last. */
+static bool find_piece(const cot_mix *mix, piece *at)
 {
     const size_t E = mix->shape->E;
-    for (size_t e = 0; e < E; e++) {
-        size_t place = 0;
-        for (size_t i = 0; i < mix->samples; i++)
-            if (mix->kept[i * E + e]) expert_to_slots(mix, i, e, place++, weights, x, rows);
-    }
+    if (mix->kept == NULL) return at->sample < mix->samples;
+    for (; at->expert < E; at->expert++, at->sample = at->place = 0)
+        for (; at->sample < mix->samples; at->sample++)
+            if (mix->kept[at->sample * E + at->expert]) return true;
+    return false;
+}
+
+static void leave_piece(piece *at)
+{
+    at->sample++;
+    at->place++;
+}
+
+static size_t piece_slots(const cot_mix *mix)
+{
+    return mix->kept != NULL ? mix->shape->P : mix->shape->E * mix->shape->P;
+}
+
+/* Where the piece's columns begin in the weights [n,T,S]. */
+static size_t weights_at(const cot_mix *mix, const piece *at)
+{
+    const size_t S = mix->shape->E * mix->shape->P;
+    return at->sample * mix->shape->T * S + at->expert * mix->shape->P;
+}
+
+static size_t tokens_at(const cot_mix *mix, const piece *at)
+{
+    return at->sample * mix->shape->T * mix->shape->D;
+}
+
+static size_t rows_at(const cot_mix *mix, const piece *at)
+{
+    return (cot_slots_first(mix->slots, mix->grain, at->expert) + at->place) * mix->shape->D;
+}
+
+/* A sample's rows of consecutive slots stand as many rows apart as samples use the expert: the
+ * order is [slot][sample]. */
+static size_t row_distance(const cot_mix *mix, const piece *at)
+{
+    return cot_slots_samples(mix->slots, mix->grain, at->expert) * mix->shape->D;
 }
 
 void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_real *x,
@@ -44,37 +63,9 @@ void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_rea
     const size_t T = mix->shape->T;
     const size_t D = mix->shape->D;
     const size_t S = mix->shape->E * mix->shape->P;
-    if (mix->kept != NULL) {
-        kept_to_slots(mix, weights, x, rows);
-        return;
-    }
-    for (size_t i = 0; i < mix->samples; i++)
-        cot_gemm(COT_T, COT_N, S, D, T, 1, weights + i * T * S, S, x + i * T * D, D, 0,
-                 rows + row_begin(mix, 0, i), row_distance(mix, 0));
-}
-
-/* Sample i's tokens += what expert e's P slots give. */
-static void expert_to_tokens(const cot_mix *mix, size_t i, size_t e, size_t place,
-                             const cot_real *weights, const cot_real *rows, cot_real *x)
-{
-    const size_t T = mix->shape->T;
-    const size_t D = mix->shape->D;
-    const size_t P = mix->shape->P;
-    const size_t S = mix->shape->E * P;
-    cot_gemm(COT_N, COT_N, T, D, P, 1, weights + i * T * S + e * P, S,
-             rows + row_begin(mix, e, place), row_distance(mix, e), 1, x + i * T * D, D);
-}
-
-static void kept_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_real *rows,
-                           cot_real *x)
-{
-    const size_t E = mix->shape->E;
-    cot_fill(mix->samples * mix->shape->T * mix->shape->D, 0, x);
-    for (size_t e = 0; e < E; e++) {
-        size_t place = 0;
-        for (size_t i = 0; i < mix->samples; i++)
-            if (mix->kept[i * E + e]) expert_to_tokens(mix, i, e, place++, weights, rows, x);
-    }
+    for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
+        cot_gemm(COT_T, COT_N, piece_slots(mix), D, T, 1, weights + weights_at(mix, &at), S,
+                 x + tokens_at(mix, &at), D, 0, rows + rows_at(mix, &at), row_distance(mix, &at));
 }
 
 void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_real *rows,
@@ -83,13 +74,13 @@ void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_re
     const size_t T = mix->shape->T;
     const size_t D = mix->shape->D;
     const size_t S = mix->shape->E * mix->shape->P;
-    if (mix->kept != NULL) {
-        kept_to_tokens(mix, weights, rows, x);
-        return;
-    }
-    for (size_t i = 0; i < mix->samples; i++)
-        cot_gemm(COT_N, COT_N, T, D, S, 1, weights + i * T * S, S, rows + row_begin(mix, 0, i),
-                 row_distance(mix, 0), 0, x + i * T * D, D);
+    /* Kept experts add up, from 0. */
+    bool adds = mix->kept != NULL;
+    if (adds) cot_fill(mix->samples * T * D, 0, x);
+    for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
+        cot_gemm(COT_N, COT_N, T, D, piece_slots(mix), 1, weights + weights_at(mix, &at), S,
+                 rows + rows_at(mix, &at), row_distance(mix, &at), adds ? 1 : 0,
+                 x + tokens_at(mix, &at), D);
 }
 
 void cot_mix_to_weights(const cot_mix *mix, const cot_real *x, const cot_real *rows,
@@ -98,7 +89,8 @@ void cot_mix_to_weights(const cot_mix *mix, const cot_real *x, const cot_real *r
     const size_t T = mix->shape->T;
     const size_t D = mix->shape->D;
     const size_t S = mix->shape->E * mix->shape->P;
-    for (size_t i = 0; i < mix->samples; i++)
-        cot_gemm(COT_N, COT_T, T, S, D, 1, x + i * T * D, D, rows + row_begin(mix, 0, i),
-                 row_distance(mix, 0), 0, weights + i * T * S, S);
+    COT_ASSERT(mix->kept == NULL);
+    for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
+        cot_gemm(COT_N, COT_T, T, S, D, 1, x + tokens_at(mix, &at), D, rows + rows_at(mix, &at),
+                 row_distance(mix, &at), 0, weights + weights_at(mix, &at), S);
 }

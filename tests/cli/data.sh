@@ -1,23 +1,7 @@
 #!/usr/bin/env bash
 # coterie data: what it writes is what it describes; every wrong use is one line and its exit code.
-set -euo pipefail
-
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-
-# expect CODE TEXT COMMAND...: the exit code, and one line of error that contains the text
-expect() {
-    local code=$1 text=$2 got=0
-    shift 2
-    "$@" >out 2>all || got=$?
-    grep '^coterie: ' all >err || true # mpirun adds lines of its own
-    if [[ $got -ne $code || $(wc -l <err) -ne 1 ]] || ! grep -qF -- "$text" err; then
-        echo "'$*' ended with $got, not $code and '$text', and said:"
-        cat all
-        exit 1
-    fi
-}
+source "$(dirname "$0")/../support/cli.bash"
+cd "$scratch"
 
 "$COTERIE" data make --source glyphs -o made --train 30 --test 20 --seed 4 --gzip >out
 grep -q '30 training and 20 test images' out

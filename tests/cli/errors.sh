@@ -5,19 +5,13 @@ source "$(dirname "$0")/../support/cli.bash"
 
 checked=0
 
-# refused CODE TEXT ARGUMENT...: the program ends with this code and one line on standard error, which holds this text.
+# refused CODE TEXT ARGUMENT...: the program on 1 and on 3 ranks, as expect, in under five seconds.
 refused() {
-    local code="$1" text="$2" n status lines started
+    local code="$1" text="$2" n started
     shift 2
     for n in 1 3; do
         started="$(date +%s%N)"
-        status=0
-        # mpirun's own remarks on an exit code go elsewhere: an error of the program's begins with its name.
-        timeout 60 mpirun --oversubscribe --bind-to none -n "$n" "$COTERIE" "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
-        [ "$status" = "$code" ] || fail "'$*' on $n ranks: code $status, not $code: $(head -n 3 "$scratch/err")"
-        lines="$(grep -c '^coterie: error: ' "$scratch/err")" || true
-        [ "$lines" = 1 ] || fail "'$*' on $n ranks: $lines lines: $(cat "$scratch/err")"
-        grep '^coterie: error: ' "$scratch/err" | grep -qF -- "$text" || fail "'$*' on $n ranks does not say '$text': $(grep '^coterie' "$scratch/err")"
+        expect "$code" "$text" ranks "$n" "$@"
         [ $((($(date +%s%N) - started) / 1000000)) -lt 5000 ] || fail "'$*' on $n ranks took over five seconds"
         checked=$((checked + 1))
     done

@@ -1,24 +1,7 @@
 #!/usr/bin/env bash
 # coterie inspect: what it prints of a checkpoint; damage, wrong files and a failing disk are one line and an exit code.
-set -euo pipefail
-
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-
-# expect CODE TEXT COMMAND...: the exit code, and one line of error that contains the text
-expect() {
-    local code=$1 text=$2 got=0
-    shift 2
-    "$@" >out 2>all || got=$?
-    # mpirun adds lines of its own, train says what it begins
-    grep '^coterie: ' all | grep -v 'warning: \|hidden width\|training samples' >err || true
-    if [[ $got -ne $code || $(wc -l <err) -ne 1 ]] || ! grep -qF -- "$text" err; then
-        echo "'$*' ended with $got, not $code and '$text', and said:"
-        cat all
-        exit 1
-    fi
-}
+source "$(dirname "$0")/../support/cli.bash"
+cd "$scratch"
 
 cat >r.yaml <<'YAML'
 model: {experts: 4, expert_hidden_total: 16}

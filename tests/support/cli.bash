@@ -1,4 +1,5 @@
-# Shared by the command-line tests. Each gets from CTest: COTERIE (the program), COTERIE_SOURCE, COTERIE_BUILD.
+# Shared by the command-line tests. Each gets from CTest: COTERIE (the program), COTERIE_SOURCE,
+# COTERIE_BUILD and FAULT_LIBRARY.
 set -euo pipefail
 
 scratch="$(mktemp -d)"
@@ -14,6 +15,19 @@ ranks() {
     local n="$1"
     shift
     timeout 300 mpirun --oversubscribe --bind-to none -n "$n" "$COTERIE" "$@"
+}
+
+# expect CODE TEXT COMMAND...: it ends with this exit code and one line of error, which holds this
+# text. What it printed is in $scratch/out, its messages in $scratch/all.
+expect() {
+    local code="$1" text="$2" got=0
+    shift 2
+    "$@" >"$scratch/out" 2>"$scratch/all" || got=$?
+    # The log, and mpirun's own remarks on an exit code, are other lines.
+    grep '^coterie: error: ' "$scratch/all" >"$scratch/err" || true
+    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
+        fail "'$*' ended with $got, not $code and '$text': $(cat "$scratch/all")"
+    fi
 }
 
 digest() {
@@ -40,8 +54,8 @@ output:
   log_every: 10
 END
 
-# The run that promises are checked on: the small one, or with COTERIE_FULL=1 three epochs of MNIST, from the folder that COTERIE_MNIST
-# names. That takes half an hour instead of two minutes.
+# The run that promises are checked on: the small one, or with COTERIE_FULL=1 three epochs of MNIST,
+# from the folder that COTERIE_MNIST names. That takes a quarter of an hour instead of two minutes.
 promised=(train)
 if [ -n "${COTERIE_FULL:-}" ] && [ -n "${COTERIE_MNIST:-}" ]; then
     promised+=("$COTERIE_SOURCE/jobs/recipes/mnist.yaml" --set "data.path=$COTERIE_MNIST" --set train.epochs=3)
