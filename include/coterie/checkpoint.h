@@ -59,7 +59,7 @@ COT_MUST_CHECK cot_status cot_checkpoint_write(const cot_comm *comm, const char 
                                                const cot_checkpoint_info *info);
 
 /** Read a checkpoint, every rank its own shard. With `weights_only`, moments and progress are left
- * as they are. Collective over the world.
+ * as they are, though checked too. Collective over the world.
  * Errors, on every rank alike: COT_E_NOINPUT; COT_E_DATA naming the file and the data set for
  * anything damaged, missing or not a checkpoint; COT_E_CONFIG naming a parameter that the recipe
  * shapes otherwise. After an error, values and moments are undefined and progress is as before. */

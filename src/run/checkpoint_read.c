@@ -31,7 +31,10 @@ cot_status cot_checkpoint_read(const cot_comm *comm, const char *path, bool weig
 {
     cot_h5_file *file = NULL;
     cot_progress progress = {0};
-    cot_status status = cot_h5_open(path, &file);
+    cot_status status = COT_OK;
+    /* A file that is damaged anywhere is not to be trusted in its weights either. */
+    if (weights_only) status = cot_checkpoint_verify(path, (size_t)comm->rank, (size_t)comm->size);
+    if (status == COT_OK) status = cot_h5_open(path, &file);
     if (status == COT_OK) {
         status = read_state(file, weights_only, state, &progress);
         cot_h5_close(&file);
