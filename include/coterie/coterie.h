@@ -10,19 +10,23 @@
 #include <coterie/data_summary.h>
 #include <coterie/dataset.h>
 #include <coterie/digest.h>
+#include <coterie/effects.h>
 #include <coterie/evaluate.h>
 #include <coterie/exchange.h>
 #include <coterie/experiment.h>
 #include <coterie/expert_bank.h>
+#include <coterie/expert_order.h>
 #include <coterie/gradients.h>
 #include <coterie/h5.h>
 #include <coterie/head.h>
+#include <coterie/ledger.h>
 #include <coterie/linear.h>
 #include <coterie/log.h>
 #include <coterie/loss.h>
 #include <coterie/memory.h>
 #include <coterie/metrics.h>
 #include <coterie/model.h>
+#include <coterie/model_stats.h>
 #include <coterie/normalize.h>
 #include <coterie/norms.h>
 #include <coterie/optimizer.h>
@@ -35,6 +39,7 @@
 #include <coterie/recipe.h>
 #include <coterie/rng.h>
 #include <coterie/router.h>
+#include <coterie/routing_stats.h>
 #include <coterie/run_folder.h>
 #include <coterie/sampler.h>
 #include <coterie/schedule.h>
@@ -43,10 +48,14 @@
 #include <coterie/slots.h>
 #include <coterie/soft_moe.h>
 #include <coterie/softmax.h>
+#include <coterie/statistics_file.h>
+#include <coterie/statistics_pass.h>
 #include <coterie/status.h>
+#include <coterie/study.h>
 #include <coterie/suggest.h>
 #include <coterie/train.h>
 #include <coterie/tree.h>
+#include <coterie/variable.h>
 #include <coterie/vector.h>
 #include <coterie/version.h>
 

@@ -42,6 +42,7 @@ typedef struct cot_experiment {
     cot_real *doutputs;  /**< [b,outputs] */
     double *scores;      /**< [grains here, COT_SCORES] */
     cot_ordered_sum *sums;
+    cot_ledger *ledger; /**< where passes note their time; NULL: nowhere */
 } cot_experiment;
 
 /** Make it, with the parameters at their initial values. `recipe` outlives it. Collective over the

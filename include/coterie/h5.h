@@ -71,6 +71,10 @@ void cot_h5_names_free(cot_h5_names *names);
 COT_MUST_CHECK cot_status cot_h5_create(const cot_comm *comm, const char *path,
                                         cot_h5_file **file_out);
 
+/** Open a file of ours to write more into it, by this process alone.
+ * Errors: as cot_h5_open. */
+COT_MUST_CHECK cot_status cot_h5_reopen(const char *path, cot_h5_file **file_out);
+
 /** Close a file that was written. Collective as cot_h5_create, also after a failed write. Not
  * agreed on.
  * Errors: COT_E_IO when any byte this rank had to write did not arrive. */
@@ -106,6 +110,17 @@ COT_MUST_CHECK cot_status cot_h5_create_dataset(cot_h5_file *file, const char *d
 COT_MUST_CHECK cot_status cot_h5_write_rows(cot_h5_file *file, const char *dataset,
                                             cot_h5_type type, size_t first_row, size_t rows,
                                             const void *data);
+
+/** Make a data set of one axis the dimension of its name, and say what the axes of a data set are:
+ * as many names as it has axes, "record,layer,expert", of dimensions in its group or in one above.
+ * These are the dimension scales of HDF5, as netCDF-4 writes them. A dimension of the file's root
+ * is created before all data sets that use it. */
+COT_MUST_CHECK cot_status cot_h5_make_dimension(cot_h5_file *file, const char *dataset);
+COT_MUST_CHECK cot_status cot_h5_name_axes(cot_h5_file *file, const char *dataset,
+                                           const char *axes);
+
+/** Change the length of an extensible data set's first axis. */
+COT_MUST_CHECK cot_status cot_h5_resize(cot_h5_file *file, const char *dataset, size_t rows);
 
 /** Attach an attribute to a group or data set ("/" for the file). */
 COT_MUST_CHECK cot_status cot_h5_set_text(cot_h5_file *file, const char *object, const char *name,

@@ -25,4 +25,11 @@ void cot_head_forward(cot_head *head, const cot_grains *grains, const cot_real *
 void cot_head_backward(cot_head *head, const cot_grains *grains, const cot_real *x,
                        const cot_real *dy, cot_real *dx);
 
+/** The part of the head that is linear in the tokens: y [n,outputs] = head(x [n,T,D]) without the
+ * bias. */
+void cot_head_project(const cot_head *head, size_t n, const cot_real *x, cot_real *y);
+
+/** The bias [outputs], or NULL where there is none. */
+const cot_real *cot_head_bias(const cot_head *head);
+
 #endif

@@ -22,4 +22,8 @@ void cot_linear_forward(const cot_linear *linear, const cot_grains *grains, cons
 void cot_linear_backward(cot_linear *linear, const cot_grains *grains, const cot_real *x,
                          const cot_real *dy, cot_real *dx);
 
+/** The weights [in,out], and the bias [out] or NULL. */
+const cot_real *cot_linear_weights(const cot_linear *linear);
+const cot_real *cot_linear_bias(const cot_linear *linear);
+
 #endif

@@ -63,4 +63,13 @@ size_t cot_model_layers(const cot_model *model);
 /** Layer `index` of them. */
 const cot_soft_moe *cot_model_layer(const cot_model *model, size_t index);
 
+/** Outputs of one sample: classes, or 1. */
+size_t cot_model_outputs(const cot_model *model);
+
+const cot_head *cot_model_head(const cot_model *model);
+
+/** What the last layer's residual connection adds to the output [T,D] of this rank's sample i in
+ * the last forward pass; NULL where there is none. */
+const cot_real *cot_model_residual(const cot_model *model, size_t i);
+
 #endif

@@ -24,12 +24,9 @@ void cot_ordered_sum_destroy(cot_ordered_sum **sum);
  * must not overlap it otherwise. Collective over comm. */
 void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
 
-/** values [n] = their sum over the ranks, in place, for a handful of numbers: every rank gathers
- * all and adds by the same tree. Collective over comm. */
+/** values [n] = their sum over the ranks, in place: every rank gathers all, a part at a
+ * time, and adds by the same tree; meant for sums that are small. Collective over comm. */
 void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values);
-
-/** The most numbers that cot_ordered_sum_doubles takes at once. */
-enum { COT_ORDERED_SUM_DOUBLES = 64 };
 
 /** MPI's name of cot_real. */
 #ifdef COT_DOUBLE

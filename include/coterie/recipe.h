@@ -15,6 +15,18 @@
 
 #include <stdio.h>
 
+/** What a record of stats.h5 holds. */
+typedef enum cot_stats_level {
+    COT_STATS_MASSES, /**< combine masses and what follows from them */
+    COT_STATS_ALL     /**< also entropies, similarities, norms */
+} cot_stats_level;
+
+/** A list of whole numbers. */
+typedef struct cot_counts {
+    size_t count;
+    uint64_t *values;
+} cot_counts;
+
 typedef struct cot_recipe {
     uint64_t seed;
     cot_model_options model; /* router settings are model.router, their keys router.* */
@@ -42,8 +54,18 @@ typedef struct cot_recipe {
         size_t keep;
     } checkpoint;
     struct {
+        size_t every; /**< evaluations between two records; 0: no statistics */
+        cot_stats_level level;
+        cot_counts keep; /**< subset sizes of top_share; none: E/8, E/4, E/2 */
+    } stats;
+    struct {
+        cot_counts experts; /**< one run for each number of experts ... */
+        cot_counts seeds;   /**< ... and each seed */
+    } suite;
+    struct {
         const char *dir;
         size_t log_every; /**< steps between two `step` events */
+        bool report;      /**< whether a page is made at the end */
     } output;
 } cot_recipe;
 

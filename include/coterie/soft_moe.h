@@ -8,6 +8,7 @@
 #include <coterie/comm.h>
 #include <coterie/exchange.h>
 #include <coterie/expert_bank.h>
+#include <coterie/ledger.h>
 #include <coterie/router.h>
 #include <coterie/selector.h>
 
@@ -27,8 +28,10 @@ typedef struct cot_soft_moe_options {
 /** What a forward pass is told of the batch at hand. */
 typedef struct cot_pass {
     size_t samples;         /**< in the batch, over all ranks */
+    size_t first;           /**< index in the split of the batch's first sample */
     const cot_noise *noise; /**< NULL: no logit noise, as in evaluation */
     cot_selector *selector; /**< NULL: every sample uses every expert */
+    cot_ledger *ledger;     /**< where the time is noted; NULL: nowhere */
 } cot_pass;
 
 typedef struct cot_soft_moe cot_soft_moe;
@@ -49,6 +52,13 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
  * with the sum over this rank's samples, expert gradients are added to; dx [b,T,D] is overwritten,
  * unless NULL, and must not overlap dy. Collective over the expert group. */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
+
+/** The routing of this rank's sample i in the last forward pass. */
+cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i);
+
+/** The output [D] of slot s for this rank's sample i, after a forward pass without selector and
+ * before a backward pass. */
+const cot_real *cot_soft_moe_slot_output(const cot_soft_moe *layer, size_t i, size_t s);
 
 /** Which experts this rank's samples kept in the last forward pass, [b,E]; NULL after one without
  * selector. */

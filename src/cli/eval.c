@@ -176,7 +176,7 @@ static cot_status make_selector(const input *in, const cot_experiment *experimen
     if (in->keep > shape->E)
         return cot_fail(COT_E_USAGE, "--keep: %zu is more than the model's %zu experts", in->keep,
                         shape->E);
-    *selector_out = cot_selector_combine(shape->E, shape->P, in->keep);
+    *selector_out = cot_selector_combine(shape->E, in->keep);
     return COT_OK;
 }
 

@@ -6,13 +6,16 @@
 
 #include <string.h>
 
+/* Doubles are gathered so many at a time: one message for the scores of a batch. */
+enum { AT_ONCE = 256 };
+
 struct cot_ordered_sum {
     MPI_Comm comm;
     int rank, size;
     bool ordered;
     size_t capacity;
     cot_real *parts;         /* [size, segment]: all ranks' parts of this rank's segment */
-    double *doubles;         /* [size, COT_ORDERED_SUM_DOUBLES] */
+    double *doubles;         /* [size, AT_ONCE] */
     int *counts, *displs;    /* segments of the array, by rank */
     int *mine, *mine_displs; /* what arrives here: one part from every rank */
 };
@@ -27,7 +30,7 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
     sum->capacity = size;
     size_t ranks = (size_t)sum->size;
     if (ordered) sum->parts = cot_alloc(ranks * (size / ranks + 1), sizeof *sum->parts);
-    sum->doubles = cot_alloc(ranks * COT_ORDERED_SUM_DOUBLES, sizeof *sum->doubles);
+    sum->doubles = cot_alloc(ranks * AT_ONCE, sizeof *sum->doubles);
     sum->counts = cot_alloc(ranks, sizeof *sum->counts);
     sum->displs = cot_alloc(ranks, sizeof *sum->displs);
     sum->mine = cot_alloc(ranks, sizeof *sum->mine);
@@ -83,9 +86,12 @@ void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, 
 
 void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
 {
-    COT_ASSERT(n <= COT_ORDERED_SUM_DOUBLES);
-    int count = cot_comm_int(n);
-    COT_MPI(MPI_Allgather(values, count, MPI_DOUBLE, sum->doubles, count, MPI_DOUBLE, sum->comm));
-    cot_tree_reduce_double((size_t)sum->size, n, sum->doubles);
-    memcpy(values, sum->doubles, n * sizeof *values);
+    for (size_t first = 0; first < n; first += AT_ONCE) {
+        size_t part = n - first < AT_ONCE ? n - first : AT_ONCE;
+        int count = cot_comm_int(part);
+        COT_MPI(MPI_Allgather(values + first, count, MPI_DOUBLE, sum->doubles, count, MPI_DOUBLE,
+                              sum->comm));
+        cot_tree_reduce_double((size_t)sum->size, part, sum->doubles);
+        memcpy(values + first, sum->doubles, part * sizeof *values);
+    }
 }

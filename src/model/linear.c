@@ -91,3 +91,13 @@ void cot_linear_backward(cot_linear *linear, const cot_grains *grains, const cot
     cot_tree_finish(linear->dw, linear->w->grad);
     if (linear->b != NULL) cot_tree_finish(linear->db, linear->b->grad);
 }
+
+const cot_real *cot_linear_weights(const cot_linear *linear)
+{
+    return linear->w->value;
+}
+
+const cot_real *cot_linear_bias(const cot_linear *linear)
+{
+    return linear->b != NULL ? linear->b->value : NULL;
+}

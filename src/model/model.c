@@ -145,12 +145,14 @@ const cot_real *cot_model_forward(cot_model *model, const cot_pass *pass)
         cot_patches_cut(&model->patches, model->images + i * pixels, model->tokens + i * pixels);
     if (model->embed != NULL)
         cot_linear_forward(model->embed, &model->grains, model->tokens, model->x[0]);
+    cot_ledger_mark(pass->ledger, COT_PHASE_DATA);
     for (size_t i = 0; i < model->options.layers; i++) {
         cot_soft_moe_forward(model->layers[i], pass, model->x[i], model->x[i + 1]);
         if (model->options.residual)
             cot_add(samples * shape->T * shape->D, model->x[i], model->x[i + 1]);
     }
     cot_head_forward(model->head, &model->grains, model->x[model->options.layers], model->outputs);
+    cot_ledger_mark(pass->ledger, COT_PHASE_HEAD);
     return model->outputs;
 }
 
@@ -185,4 +187,20 @@ size_t cot_model_layers(const cot_model *model)
 const cot_soft_moe *cot_model_layer(const cot_model *model, size_t index)
 {
     return model->layers[index];
+}
+
+size_t cot_model_outputs(const cot_model *model)
+{
+    return model->io.outputs;
+}
+
+const cot_head *cot_model_head(const cot_model *model)
+{
+    return model->head;
+}
+
+const cot_real *cot_model_residual(const cot_model *model, size_t i)
+{
+    if (!model->options.residual) return NULL;
+    return model->x[model->options.layers - 1] + i * model->shape.T * model->shape.D;
 }

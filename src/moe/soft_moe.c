@@ -5,6 +5,8 @@
 
 struct cot_soft_moe {
     cot_soft_moe_options options;
+    size_t index;
+    size_t first_sample; /* index in the split of the first sample here, in the last pass */
     cot_router *router;
     cot_exchange *exchange;
     cot_expert_bank *bank;
@@ -48,6 +50,7 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
 
     cot_soft_moe *layer = cot_alloc(1, sizeof *layer);
     layer->options = *options;
+    layer->index = index;
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
     layer->exchange = cot_exchange_create(comm, shape->E, shape->P, shape->D, batching->grains,
@@ -77,21 +80,32 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     *layer_at = NULL;
 }
 
+cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i)
+{
+    const cot_moe_shape *shape = &layer->options.shape;
+    size_t first = i * shape->T * shape->E * shape->P;
+    return (cot_routing){.sample = layer->first_sample + i,
+                         .layer = layer->index,
+                         .tokens = shape->T,
+                         .experts = shape->E,
+                         .slots_per_expert = shape->P,
+                         .combine = cot_router_combine_weights(layer->router) + first,
+                         .dispatch = cot_router_dispatch_weights(layer->router) + first};
+}
+
 /* Let the selector choose for every sample here, and count, for each grain, the samples that use
  * each expert. */
 static void select_experts(cot_soft_moe *layer, cot_selector *selector)
 {
-    const size_t T = layer->options.shape.T;
     const size_t E = layer->options.shape.E;
-    const size_t S = E * layer->options.shape.P;
     const cot_grains *grains = cot_exchange_home_grains(layer->exchange);
-    const cot_real *combine = cot_router_combine_weights(layer->router);
     size_t i = 0;
     for (size_t g = grains->first; g < grains->end; g++) {
         size_t *used = layer->used + (g - grains->first) * E;
         for (size_t e = 0; e < E; e++) used[e] = 0;
         for (size_t n = cot_grain_size(grains, g); n > 0; n--, i++) {
-            selector->select(selector, combine + i * T * S, T, layer->kept + i * E);
+            cot_routing routing = cot_soft_moe_routing(layer, i);
+            selector->select(selector, &routing, layer->kept + i * E);
             for (size_t e = 0; e < E; e++) used[e] += layer->kept[i * E + e];
         }
     }
@@ -103,20 +117,28 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
     cot_exchange *exchange = layer->exchange;
     cot_exchange_plan(exchange, pass->samples);
     const cot_grains *grains = cot_exchange_home_grains(exchange);
+    layer->first_sample = pass->first + cot_grains_begin(grains);
     cot_router_route(router, grains, pass->noise, x);
     layer->has_kept = pass->selector != NULL;
     if (layer->has_kept) {
         select_experts(layer, pass->selector);
-        cot_exchange_plan_kept(exchange, pass->samples, layer->used);
     }
+    cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
+    if (layer->has_kept) cot_exchange_plan_kept(exchange, pass->samples, layer->used);
+    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     const uint8_t *kept = cot_soft_moe_kept(layer);
     const cot_slots *home = cot_exchange_home_slots(exchange);
     cot_router_dispatch(router, grains, home, kept, layer->home_in);
+    cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     cot_exchange_to_owners(exchange, layer->home_in, layer->owned_in);
+    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     cot_expert_bank_forward(layer->bank, cot_exchange_owned_slots(exchange), layer->owned_in,
                             layer->owned_out);
+    cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
     cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
+    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     cot_router_combine(router, grains, home, kept, layer->home_out, y);
+    cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)
@@ -132,6 +154,20 @@ void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx
                              layer->owned_out);
     cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
     cot_router_dispatch_backward(router, grains, home, layer->home_out, dx);
+}
+
+const cot_real *cot_soft_moe_slot_output(const cot_soft_moe *layer, size_t i, size_t s)
+{
+    const size_t P = layer->options.shape.P;
+    const cot_grains *grains = cot_exchange_home_grains(layer->exchange);
+    const cot_slots *slots = cot_exchange_home_slots(layer->exchange);
+    COT_ASSERT(!layer->has_kept);
+    size_t g = grains->first;
+    size_t place = i;
+    for (; place >= cot_grain_size(grains, g); g++) place -= cot_grain_size(grains, g);
+    g -= grains->first;
+    size_t row = cot_slots_first(slots, g, s / P) + s % P * cot_slots_samples(slots, g, s / P);
+    return layer->home_out + (row + place) * layer->options.shape.D;
 }
 
 const uint8_t *cot_soft_moe_kept(const cot_soft_moe *layer)

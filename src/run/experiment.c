@@ -127,7 +127,12 @@ const cot_real *cot_experiment_forward(cot_experiment *ex, const cot_batch *batc
         cot_dataset_get(ex->dataset, batch->split, batch->epoch, index, images + i * pixels,
                         ex->targets + i);
     }
-    cot_pass pass = {.samples = batch->samples, .noise = noise, .selector = selector};
+    cot_ledger_mark(ex->ledger, COT_PHASE_DATA);
+    cot_pass pass = {.samples = batch->samples,
+                     .first = batch->first,
+                     .noise = noise,
+                     .selector = selector,
+                     .ledger = ex->ledger};
     return cot_model_forward(ex->model, &pass);
 }
 

@@ -136,7 +136,9 @@ static void draw_inputs(side *s, size_t samples)
 static void forward(side *s, size_t samples, cot_selector *selector)
 {
     cot_noise noise = {.seed = 4, .step = 6, .first_sample = 3};
-    cot_pass pass = {samples, s->fixture->router.noise > 0 ? &noise : NULL, selector};
+    cot_pass pass = {.samples = samples,
+                     .noise = s->fixture->router.noise > 0 ? &noise : NULL,
+                     .selector = selector};
     draw_inputs(s, samples);
     cot_soft_moe_forward(s->layer, &pass, s->x, s->y);
     gather_samples(s, samples, s->y, s->whole_y);
@@ -342,7 +344,7 @@ static const fixture plain_with_slots = {
 static void check_kept(side *all, const side *alone, size_t samples, size_t keep)
 {
     const size_t experts = all->fixture->experts;
-    cot_selector *selector = cot_selector_combine(experts, all->fixture->slots, keep);
+    cot_selector *selector = cot_selector_combine(experts, keep);
     forward(all, samples, selector);
     const uint8_t *kept = cot_soft_moe_kept(all->layer);
     cot_grains grains = grains_here(all, samples);
@@ -381,8 +383,7 @@ static void keeping_all_is_the_full_layer(void **state)
         side all;
         cot_real full[MOST_BATCH * PER_SAMPLE];
         create(&all, &fixtures[i], comm_of_world(1));
-        cot_selector *selector =
-            cot_selector_combine(fixtures[i].experts, fixtures[i].slots, fixtures[i].experts);
+        cot_selector *selector = cot_selector_combine(fixtures[i].experts, fixtures[i].experts);
         forward(&all, MOST_BATCH, NULL);
         assert_on_every_rank(cot_soft_moe_kept(all.layer) == NULL);
         memcpy(full, all.whole_y, sizeof full);
@@ -396,11 +397,10 @@ static void keeping_all_is_the_full_layer(void **state)
 }
 
 /* A selector that keeps nothing for anybody. */
-static void select_none(cot_selector *selector, const cot_real *combine, size_t tokens,
-                        uint8_t *kept)
+static void select_none(cot_selector *selector, const cot_routing *routing, uint8_t *kept)
 {
-    (void)combine, (void)tokens;
-    memset(kept, 0, selector->experts);
+    (void)selector;
+    memset(kept, 0, routing->experts);
 }
 
 static void keeping_nothing_gives_zeros(void **state)
@@ -408,7 +408,7 @@ static void keeping_nothing_gives_zeros(void **state)
     (void)state;
     side all;
     const cot_real zeros[MOST_BATCH * PER_SAMPLE] = {0};
-    cot_selector selector = {select_none, NULL, plain_with_slots.experts, 2, NULL};
+    cot_selector selector = {select_none, NULL, NULL};
     create(&all, &plain_with_slots, comm_of_world(1));
     forward(&all, MOST_BATCH, &selector);
     assert_on_every_rank(same_bits(all.whole_y, zeros, MOST_BATCH * PER_SAMPLE));
@@ -421,7 +421,7 @@ static void a_step_allocates_nothing(void **state)
     (void)state;
     side all;
     create(&all, &plain_with_slots, comm_of_world(1));
-    cot_selector *selector = cot_selector_combine(7, 2, 3);
+    cot_selector *selector = cot_selector_combine(7, 3);
     size_t before = allocations;
     assert_true(before > 0);
     run(&all, MOST_BATCH);

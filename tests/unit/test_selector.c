@@ -10,8 +10,9 @@ static void assert_kept(size_t E, size_t P, size_t T, size_t keep, const cot_rea
 {
     uint8_t kept[16];
     memset(kept, 0xee, sizeof kept);
-    cot_selector *selector = cot_selector_combine(E, P, keep);
-    selector->select(selector, combine, T, kept);
+    cot_selector *selector = cot_selector_combine(E, keep);
+    cot_routing routing = {.tokens = T, .experts = E, .slots_per_expert = P, .combine = combine};
+    selector->select(selector, &routing, kept);
     assert_memory_equal(kept, want, E);
     assert_int_equal(kept[E], 0xee);
     cot_selector_destroy(&selector);
