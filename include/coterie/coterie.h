@@ -48,12 +48,14 @@
 #include <coterie/slots.h>
 #include <coterie/soft_moe.h>
 #include <coterie/softmax.h>
+#include <coterie/specialize.h>
 #include <coterie/statistics_file.h>
 #include <coterie/statistics_pass.h>
 #include <coterie/status.h>
 #include <coterie/study.h>
 #include <coterie/suggest.h>
 #include <coterie/train.h>
+#include <coterie/trained.h>
 #include <coterie/tree.h>
 #include <coterie/variable.h>
 #include <coterie/vector.h>
