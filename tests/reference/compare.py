@@ -8,19 +8,16 @@ Adam with beta1 = 0 makes the first moment after one step the gradient itself: `
 writes the weights, one more step the gradient. The environment names the program (COTERIE) and the
 source folder (COTERIE_SOURCE).
 """
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 from inputs import model_options, read_batch, read_checkpoint
+from program import Program
 from reference import evaluate, patches_of
 
-RANKS = 2
 # float32 against float64: sums of up to 256 * 196 products, each off by 6e-8 or less, most of it
 # averaging out.
 GRADIENT_TOLERANCE = 1e-4
@@ -62,42 +59,6 @@ L2NORM = [
     "model.head_bias=true", "router.normalize=none", "router.init=lecun_normal"]
 
 
-class Program:
-    """The program, run in a scratch folder."""
-
-    def __init__(self, scratch):
-        self.path = os.environ["COTERIE"]
-        self.scratch = Path(scratch)
-        self.launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(RANKS)]
-        self.environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-    def run(self, *arguments):
-        words = [str(argument) for argument in arguments]
-        done = subprocess.run([*self.launcher, self.path, *words], env=self.environment,
-                              capture_output=True, text=True, timeout=300)
-        if done.returncode != 0:
-            said = f"exit code {done.returncode}\n{done.stderr}"
-            raise SystemExit(f"coterie {' '.join(words)}: {said}")
-        return done.stdout
-
-    def one_step(self, recipe, overrides):
-        """Checkpoints before and after the first step."""
-        folder = Path(tempfile.mkdtemp(dir=self.scratch))
-        settings = [f"--set={line}" for line in [*overrides, f"output.dir={folder}"]]
-        self.run("train", recipe, *settings, "--steps", 0)
-        self.run("train", recipe, *settings, "--resume", "auto", "--steps", 1)
-        return folder / "checkpoint-0.h5", folder / "checkpoint-1.h5"
-
-    def predictions(self, checkpoint):
-        """Logits and labels by sample of the test split, and their loss."""
-        path = checkpoint.with_suffix(".predictions.h5")
-        said = json.loads(self.run("eval", checkpoint, "--predictions", path, "--format", "json"))
-        with h5py.File(path, "r") as file:
-            logits, labels = np.asarray(file["logits"], np.float64), np.asarray(file["labels"])
-        return logits, labels, said["loss"]
-
-
 def relative(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
@@ -131,7 +92,8 @@ def gradient_problems(before, after):
 
 def prediction_problems(program, checkpoint):
     params, _, recipe = read_checkpoint(checkpoint)
-    logits, labels, loss = program.predictions(checkpoint)
+    arrays, said = program.predictions(checkpoint)
+    logits, labels, loss = arrays["logits"].astype(np.float64), arrays["labels"], said["loss"]
     wanted, wanted_loss, _, target = reference_of(params, recipe, "test", len(logits))
     problems = []
     if not relative(logits, wanted) < LOGIT_TOLERANCE:

@@ -10,6 +10,7 @@ its output and its backward pass, each one einsum over the whole batch.
 Letters: B samples, T tokens, D token width, E experts, P slots per expert, S = E P, H hidden width,
 C outputs.
 """
+import functools
 import itertools
 import math
 import sys
@@ -78,8 +79,12 @@ def experts(slots, params, name, kind):
     return out, backward
 
 
-def soft_moe(x, params, name, options):
-    """x [B,T,D] -> y [B,T,D] (Puigcerver et al. 2023, section 2)."""
+def soft_moe(x, params, name, options, choose=None):
+    """x [B,T,D] -> y [B,T,D] (Puigcerver et al. 2023, section 2); its backward pass; and what is
+    inside: combine and dispatch [B,T,E,P], the slots' outputs [B,E,P,D].
+
+    choose(inside) -> [B,E], 1 for an expert that the sample keeps; the others' outputs count as 0.
+    There is a backward pass only without it."""
     phi = params[name + "phi"]
     d, e, p = phi.shape
     b, t, _ = x.shape
@@ -99,6 +104,10 @@ def soft_moe(x, params, name, options):
     slots = np.einsum("bts,btd->bsd", dispatch, mixed)
     out, experts_backward = experts(slots.reshape(b, e, p, d), params, name + "experts.",
                                     options["activation"])
+    inside = {"combine": combine.reshape(b, t, e, p), "dispatch": dispatch.reshape(b, t, e, p),
+              "outputs": out}
+    if choose is not None:
+        out = out * choose(inside)[:, :, None, None]
     out = out.reshape(b, e * p, d)
     y = np.einsum("bts,bsd->btd", combine, out)
 
@@ -117,7 +126,7 @@ def soft_moe(x, params, name, options):
             return x_backward(dx_hat + dmixed)
         return x_backward(dx_hat) + dmixed
 
-    return y, backward
+    return y, backward, inside
 
 
 def linear(x, params, name):
@@ -143,17 +152,23 @@ def pool(x, kind):
     return x.mean(axis=1), lambda g: np.repeat(g[:, None, :] / t, t, axis=1)
 
 
-def loss_of(logits, target, kind, smoothing):
-    """Mean over the samples, and its gradient with respect to the logits [B,C]."""
+def losses_of(logits, target, kind, smoothing):
+    """Of each sample [B], and their gradients [B,C] with respect to the logits [B,C]."""
     b, c = logits.shape
     if kind == "mean_squared_error":
         difference = logits[:, 0] - target
-        return np.mean(difference**2), 2.0 * difference[:, None] / b
+        return difference**2, 2.0 * difference[:, None]
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     wanted = np.full((b, c), smoothing / c)
     wanted[np.arange(b), target] += 1.0 - smoothing
-    return -np.sum(wanted * log_p) / b, (np.exp(log_p) - wanted) / b
+    return -np.sum(wanted * log_p, axis=1), np.exp(log_p) - wanted
+
+
+def loss_of(logits, target, kind, smoothing):
+    """Mean over the samples, and its gradient with respect to the logits [B,C]."""
+    losses, gradients = losses_of(logits, target, kind, smoothing)
+    return losses.mean(), gradients / len(losses)
 
 
 def patches_of(images, height, width):
@@ -164,28 +179,42 @@ def patches_of(images, height, width):
     return grid.reshape(b, rows * columns, c * height * width)
 
 
-def evaluate(params, options, tokens, target):
-    """tokens [B,T,D] -> logits [B,C], loss, and the gradient of the loss for every parameter."""
-    backwards = []
+def forward(params, options, tokens, choose=None):
+    """tokens [B,T,D] -> logits [B,C]; what is inside each layer (soft_moe), its input x [B,T,D]
+    among it; and the backward pass from the logits' gradient to that of every parameter.
+
+    choose(layer, inside) -> [B,E]: the experts kept, as in soft_moe."""
+    backwards, insides = [], []
     x = tokens
     if "embed.w" in params:
         x, embed_backward = linear(x, params, "embed.")
     for layer in range(options["layers"]):
-        y, backward = soft_moe(x, params, f"moe.{layer}.", options)
-        backwards.append(backward)
+        choose_here = None if choose is None else functools.partial(choose, layer)
+        y, backward_here, inside = soft_moe(x, params, f"moe.{layer}.", options, choose_here)
+        backwards.append(backward_here)
+        insides.append({**inside, "x": x})
         x = x + y if options["residual"] else y
     pooled, pool_backward = pool(x, options["pool"])
     logits, head_backward = linear(pooled, params, "head.")
-    loss, dlogits = loss_of(logits, target, options["loss"], options["label_smoothing"])
 
-    grads = {}
-    dx = pool_backward(head_backward(dlogits, grads))
-    for backward in reversed(backwards):
-        through = backward(dx, grads)
-        dx = dx + through if options["residual"] else through
-    if "embed.w" in params:
-        embed_backward(dx, grads)
-    return logits, loss, grads
+    def backward(dlogits):
+        grads = {}
+        dx = pool_backward(head_backward(dlogits, grads))
+        for backward_here in reversed(backwards):
+            through = backward_here(dx, grads)
+            dx = dx + through if options["residual"] else through
+        if "embed.w" in params:
+            embed_backward(dx, grads)
+        return grads
+
+    return logits, insides, backward
+
+
+def evaluate(params, options, tokens, target):
+    """tokens [B,T,D] -> logits [B,C], loss, and the gradient of the loss for every parameter."""
+    logits, _, backward = forward(params, options, tokens)
+    loss, dlogits = loss_of(logits, target, options["loss"], options["label_smoothing"])
+    return logits, loss, backward(dlogits)
 
 
 # What follows checks this program against itself.
