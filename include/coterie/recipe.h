@@ -98,8 +98,8 @@ COT_MUST_CHECK cot_status cot_recipe_load(const cot_comm *world, const char *pat
 
 /** The keys whose values differ between two recipes: `line` is "train.batch: 256 -> 128", called
  * for each key that may change what is computed. Not compared are keys that say only where, how
- * long or how often: output.*, checkpoint.*, train.eval_every, and, unless a schedule is a cosine,
- * which stretches over the run, train.epochs and train.steps. */
+ * long or how often: output.*, checkpoint.*, stats.*, suite.*, train.eval_every, and, unless a
+ * schedule is a cosine, which stretches over the run, train.epochs and train.steps. */
 void cot_recipe_compare(const cot_recipe *before, const cot_recipe *now,
                         void (*differs)(void *context, const char *line), void *context);
 

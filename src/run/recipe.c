@@ -65,6 +65,7 @@ void cot_recipe_destroy(cot_recipe **recipe)
     for (size_t i = 0; i < cot_recipe_key_count; i++) {
         const cot_recipe_key *key = &cot_recipe_keys[i];
         if (key->type == COT_KEY_STRING) cot_free(*(char **)((char *)*recipe + key->offset));
+        if (key->type == COT_KEY_COUNTS) cot_recipe_free_list(cot_recipe_list_of(*recipe, key));
     }
     cot_free(*recipe);
     *recipe = NULL;

@@ -73,10 +73,21 @@ static cot_status check_run(const cot_recipe *recipe, const char *origin)
     return COT_OK;
 }
 
+static cot_status check_stats(const cot_recipe *recipe, const char *origin)
+{
+    const cot_counts *keep = &recipe->stats.keep;
+    for (size_t i = 0; i < keep->count; i++)
+        if (keep->values[i] > recipe->model.experts)
+            return cot_fail(COT_E_CONFIG, "%s: stats.keep %lu is above model.experts %zu", origin,
+                            (unsigned long)keep->values[i], recipe->model.experts);
+    return COT_OK;
+}
+
 cot_status cot_recipe_check(const cot_recipe *recipe, const char *origin)
 {
     COT_TRY(check_model(recipe, origin));
     COT_TRY(check_loss(recipe, origin));
     COT_TRY(check_data(recipe, origin));
+    COT_TRY(check_stats(recipe, origin));
     return check_run(recipe, origin);
 }

@@ -83,7 +83,8 @@ static const char introduction[] =
     "keys that contradict each other are errors, with the line and the key. Numbers are decimal, "
     "without\n"
     "signs or leading zeros where they are whole; switches are `true` and `false`, not `yes` or "
-    "`on`. Relative\n"
+    "`on`. A list\n"
+    "is `[2, 4, 8]`, on the command line also `2,4,8`, and `[]` where it is empty. Relative\n"
     "paths start at the folder that the program is run in, not at the recipe's.\n"
     "\n"
     "This page is printed by `coterie help recipe --markdown`.\n";
@@ -134,7 +135,9 @@ static void print_resuming(FILE *out)
           "them:\n",
           out);
     print_keys_with(out, COT_KEY_LENGTH);
-    fputs(".\nThe copy in a checkpoint leaves out where the run lived:\n", out);
+    fputs(
+        ".\nThe copy in a checkpoint leaves out where the run lived and what was done beside it:\n",
+        out);
     print_keys_with(out, COT_KEY_LOCAL);
     fputs(".\n", out);
 }

@@ -19,7 +19,8 @@ _Static_assert(sizeof(size_t) == sizeof(uint64_t), "one type of key serves both"
         double: COT_KEY_REAL,                                                                      \
         bool: COT_KEY_BOOL,                                                                        \
         unsigned int: COT_KEY_ENUM,                                                                \
-        const char *: COT_KEY_STRING)
+        const char *: COT_KEY_STRING,                                                              \
+        cot_counts: COT_KEY_COUNTS)
 
 #define SIZE_FROM(low_end) .least = (low_end), .most = 1000000
 #define COUNT_FROM(low_end) .least = (low_end), .most = 1000000000
@@ -49,6 +50,8 @@ static const char *const optimizer_words[] = {
     [COT_SGD] = "sgd", [COT_ADAM] = "adam", [COT_ADAMW] = "adamw", NULL};
 static const char *const schedule_words[] = {
     [COT_CONSTANT] = "constant", [COT_COSINE] = "cosine", [COT_STEP] = "step", NULL};
+static const char *const level_words[] = {
+    [COT_STATS_MASSES] = "masses", [COT_STATS_ALL] = "all", NULL};
 
 const cot_recipe_section cot_recipe_sections[] = {
     {"model", "what is trained: patches, Soft MoE layers, head"},
@@ -60,6 +63,8 @@ const cot_recipe_section cot_recipe_sections[] = {
     {"train", "batches, and how long"},
     {"parallel", "how the work is divided"},
     {"checkpoint", "when the state is saved; it always is at the end"},
+    {"stats", "what stats.h5 records of the experts while they are trained"},
+    {"suite", "the runs that `coterie suite` makes of one recipe; other commands take no notice"},
     {"output", "where results go"},
 };
 const size_t cot_recipe_section_count = sizeof cot_recipe_sections / sizeof cot_recipe_sections[0];
@@ -216,12 +221,33 @@ const cot_recipe_key cot_recipe_keys[] = {
      .fallback = "3", COUNT_FROM(0), .flags = COT_KEY_NEUTRAL,
      .meaning = "Newest checkpoints that are kept, besides the best; 0: all."},
 
+    {KEY("stats.every", stats.every), .fallback = "1", COUNT_FROM(0), .flags = COT_KEY_NEUTRAL,
+     .meaning = "Evaluations between two records; the last one of a run is recorded too; "
+                "0: no records."},
+    {KEY("stats.level", stats.level),
+     .fallback = "all", .words = level_words, .flags = COT_KEY_NEUTRAL,
+     .meaning = "Which variables: those that follow from the combine masses alone, or also "
+                "entropies, similarities and norms."},
+    {KEY("stats.keep", stats.keep), .fallback = "[]", SIZE_FROM(1), .flags = COT_KEY_NEUTRAL,
+     .meaning = "Subset sizes K, for the share of samples in whose top K an expert is; "
+                "[]: E/8, E/4, E/2."},
+
+    {KEY("suite.experts", suite.experts),
+     .fallback = "[]", SIZE_FROM(1), .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "Numbers of experts, one run for each; []: model.experts alone."},
+    {KEY("suite.seeds", suite.seeds),
+     .fallback = "[]", .most = UINT64_MAX, .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "Seeds, one run for each and each number of experts; []: seed alone."},
+
     {KEY("output.dir", output.dir), .fallback = "run", .least = 1, .most = LONGEST_PATH,
      .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
      .meaning = "Run folder; a relative path starts at the folder that the program is run in."},
     {KEY("output.log_every", output.log_every),
      .fallback = "50", COUNT_FROM(1), .flags = COT_KEY_NEUTRAL,
      .meaning = "Steps between two `step` events in metrics.jsonl."},
+    {KEY("output.report", output.report),
+     .fallback = "true", .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "Whether the page report.html is made at the end, where Python can."},
 };
 /* clang-format on */
 

@@ -9,12 +9,14 @@ typedef enum cot_key_type {
     COT_KEY_UNSIGNED, /**< uint64_t or size_t */
     COT_KEY_REAL,     /**< double */
     COT_KEY_BOOL,
-    COT_KEY_ENUM,  /**< any enumeration counted from 0 */
-    COT_KEY_STRING /**< const char *, allocated */
+    COT_KEY_ENUM,   /**< any enumeration counted from 0 */
+    COT_KEY_STRING, /**< const char *, allocated */
+    COT_KEY_COUNTS  /**< cot_counts, allocated */
 } cot_key_type;
 
 enum {
-    COT_KEY_LOCAL = 1,   /**< says where a run lives: not part of the portable recipe */
+    /** Says where a run lives, or what is done beside it: not part of the portable recipe. */
+    COT_KEY_LOCAL = 1,
     COT_KEY_NEUTRAL = 2, /**< changes nothing that a step computes: not compared */
     COT_KEY_LENGTH = 4 /**< how long a run is: compared only where the schedule stretches with it */
 };
@@ -24,7 +26,7 @@ typedef struct cot_recipe_key {
     const char *meaning;      /**< one sentence, with the unit */
     size_t offset;            /**< of the value in cot_recipe */
     const char *fallback;     /**< default, as one would write it in a recipe */
-    uint64_t least, most;     /**< unsigned: smallest and largest value; string: bytes */
+    uint64_t least, most;     /**< unsigned, counts: smallest and largest value; string: bytes */
     double low, high;         /**< real: ends of the range ... */
     bool low_open, high_open; /**< ... which belong to it unless open */
     cot_key_type type;
@@ -58,6 +60,25 @@ cot_status cot_recipe_unknown_key(const char *where, const char *name);
 /** Set one value from its text. `where` begins the message. Errors: COT_E_CONFIG. */
 COT_MUST_CHECK cot_status cot_recipe_set(cot_recipe *recipe, const cot_recipe_key *key,
                                          const char *text, const char *where);
+
+/** Read a whole number within the key's range. Errors: COT_E_CONFIG. */
+COT_MUST_CHECK cot_status cot_recipe_parse_unsigned(const cot_recipe_key *key, const char *text,
+                                                    const char *where, uint64_t *value_out);
+
+/** Set a list from its items, or from its text: "[2, 4]", "2,4", "[]". No number may stand in it
+ * twice. Errors: COT_E_CONFIG. */
+COT_MUST_CHECK cot_status cot_recipe_set_list(cot_counts *field, const cot_recipe_key *key,
+                                              size_t count, const char *const *items,
+                                              const char *where);
+COT_MUST_CHECK cot_status cot_recipe_set_list_text(cot_counts *field, const cot_recipe_key *key,
+                                                   const char *text, const char *where);
+void cot_recipe_free_list(cot_counts *list);
+
+/** "[2, 4]" (allocated). */
+char *cot_recipe_list_text(const cot_counts *list);
+
+/** The list that a key of that type holds. */
+cot_counts *cot_recipe_list_of(cot_recipe *recipe, const cot_recipe_key *key);
 
 /** A value as YAML (allocated), reading back to the same value. */
 char *cot_recipe_value(const cot_recipe *recipe, const cot_recipe_key *key);

@@ -18,12 +18,21 @@ static const void *const_field_of(const cot_recipe *recipe, const cot_recipe_key
     return (const char *)recipe + key->offset;
 }
 
+cot_counts *cot_recipe_list_of(cot_recipe *recipe, const cot_recipe_key *key)
+{
+    COT_ASSERT(key->type == COT_KEY_COUNTS);
+    return field_of(recipe, key);
+}
+
 /* ---- from text ---- */
+
+static char *unsigned_domain(const cot_recipe_key *key);
 
 static cot_status refuse(const cot_recipe_key *key, const char *text, const char *where)
 {
     char *excerpt = cot_recipe_excerpt(text);
-    char *domain = cot_recipe_key_domain(key);
+    bool list = key->type == COT_KEY_COUNTS; /* refused is one number of it */
+    char *domain = list ? unsigned_domain(key) : cot_recipe_key_domain(key);
     if (key->type == COT_KEY_BOOL)
         cot_fail(COT_E_CONFIG, "%s: '%s' is neither true nor false", where, excerpt);
     else if (key->type == COT_KEY_ENUM)
@@ -42,8 +51,8 @@ static bool is_whole_number(const char *text)
     return digits > 0 && text[digits] == '\0' && (text[0] != '0' || digits == 1);
 }
 
-static cot_status set_unsigned(uint64_t *field, const cot_recipe_key *key, const char *text,
-                               const char *where)
+cot_status cot_recipe_parse_unsigned(const cot_recipe_key *key, const char *text, const char *where,
+                                     uint64_t *value_out)
 {
     bool negative = text[0] == '-' && is_whole_number(text + 1);
     if (!negative && !is_whole_number(text)) return refuse(key, text, where);
@@ -58,7 +67,7 @@ static cot_status set_unsigned(uint64_t *field, const cot_recipe_key *key, const
         status = cot_fail(COT_E_CONFIG, "%s: %s is above %llu", where, excerpt,
                           (unsigned long long)key->most);
     else
-        *field = value;
+        *value_out = value;
     cot_free(excerpt);
     return status;
 }
@@ -138,7 +147,7 @@ cot_status cot_recipe_set(cot_recipe *recipe, const cot_recipe_key *key, const c
     void *field = field_of(recipe, key);
     switch (key->type) {
     case COT_KEY_UNSIGNED:
-        return set_unsigned(field, key, text, where);
+        return cot_recipe_parse_unsigned(key, text, where, field);
     case COT_KEY_REAL:
         return set_real(field, key, text, where);
     case COT_KEY_BOOL:
@@ -147,6 +156,8 @@ cot_status cot_recipe_set(cot_recipe *recipe, const cot_recipe_key *key, const c
         return set_enum(field, key, text, where);
     case COT_KEY_STRING:
         return set_string(field, key, text, where);
+    case COT_KEY_COUNTS:
+        return cot_recipe_set_list_text(field, key, text, where);
     }
     cot_abort(__FILE__, __LINE__, "%s has no type", key->name);
 }
@@ -191,6 +202,8 @@ char *cot_recipe_value(const cot_recipe *recipe, const cot_recipe_key *key)
         return cot_strdup(key->words[word]);
     case COT_KEY_STRING:
         return cot_recipe_quote(*(const char *const *)field);
+    case COT_KEY_COUNTS:
+        return cot_recipe_list_text(field);
     }
     cot_abort(__FILE__, __LINE__, "%s has no type", key->name);
 }
@@ -230,6 +243,14 @@ static char *enum_domain(const cot_recipe_key *key)
     return list;
 }
 
+static char *list_domain(const cot_recipe_key *key)
+{
+    char *item = unsigned_domain(key);
+    char *list = cot_strprintf("list, each a %s", item);
+    cot_free(item);
+    return list;
+}
+
 char *cot_recipe_key_domain(const cot_recipe_key *key)
 {
     switch (key->type) {
@@ -243,6 +264,8 @@ char *cot_recipe_key_domain(const cot_recipe_key *key)
         return enum_domain(key);
     case COT_KEY_STRING:
         return cot_strdup("text");
+    case COT_KEY_COUNTS:
+        return list_domain(key);
     }
     cot_abort(__FILE__, __LINE__, "%s has no type", key->name);
 }

@@ -48,8 +48,7 @@ static cot_status syntax_error(const reader *r)
         return cot_fail(COT_E_CONFIG, "%s:%zu: indented with a tab; YAML wants spaces", r->origin,
                         line);
     if (parser->context == NULL)
-        if (parser->context == NULL)
-            return cot_fail(COT_E_CONFIG, "%s:%zu: not YAML: %s", r->origin, line, problem);
+        return cot_fail(COT_E_CONFIG, "%s:%zu: not YAML: %s", r->origin, line, problem);
     return cot_fail(COT_E_CONFIG, "%s:%zu: not YAML: %s (line %zu), %s", r->origin, line,
                     parser->context, parser->context_mark.line + 1, problem);
 }
@@ -77,8 +76,14 @@ static const char *kind_of(const yaml_node_t *node)
     return node->type == YAML_MAPPING_NODE ? "a mapping" : "a single value";
 }
 
-static cot_status read_value(const reader *r, const cot_recipe_key *key, const yaml_node_t *value,
-                             const char *where)
+static const yaml_node_t *node_at(const reader *r, int index)
+{
+    /* libyaml's accessor takes a document that is not const, but changes nothing. */
+    return yaml_document_get_node((yaml_document_t *)&r->document, index);
+}
+
+static cot_status read_scalar(const cot_recipe_key *key, const yaml_node_t *value,
+                              const char *where, const char **text_out)
 {
     if (value->type != YAML_SCALAR_NODE)
         return cot_fail(COT_E_CONFIG, "%s: %s stands where one value belongs", where,
@@ -88,13 +93,33 @@ static cot_status read_value(const reader *r, const cot_recipe_key *key, const y
                         where, key->fallback[0] != '\0' ? key->fallback : "\"\"");
     if (strlen(scalar_text(value)) != value->data.scalar.length)
         return cot_fail(COT_E_CONFIG, "%s: holds a zero byte", where);
-    return cot_recipe_set(r->recipe, key, scalar_text(value), where);
+    *text_out = scalar_text(value);
+    return COT_OK;
 }
 
-static const yaml_node_t *node_at(const reader *r, int index)
+static cot_status read_list(const reader *r, const cot_recipe_key *key, const yaml_node_t *value,
+                            const char *where)
 {
-    /* libyaml's accessor takes a document that is not const, but changes nothing. */
-    return yaml_document_get_node((yaml_document_t *)&r->document, index);
+    const yaml_node_item_t *first = value->data.sequence.items.start;
+    size_t count = (size_t)(value->data.sequence.items.top - first);
+    const char **items = cot_alloc(count, sizeof *items);
+    cot_status status = COT_OK;
+    for (size_t i = 0; i < count && status == COT_OK; i++)
+        status = read_scalar(key, node_at(r, first[i]), where, &items[i]);
+    if (status == COT_OK)
+        status = cot_recipe_set_list(cot_recipe_list_of(r->recipe, key), key, count, items, where);
+    cot_free(items);
+    return status;
+}
+
+static cot_status read_value(const reader *r, const cot_recipe_key *key, const yaml_node_t *value,
+                             const char *where)
+{
+    const char *text = NULL;
+    if (key->type == COT_KEY_COUNTS && value->type == YAML_SEQUENCE_NODE)
+        return read_list(r, key, value, where);
+    COT_TRY(read_scalar(key, value, where, &text));
+    return cot_recipe_set(r->recipe, key, text, where);
 }
 
 /* The line of an earlier pair of the mapping with the same key, or 0. */

@@ -92,6 +92,54 @@ static void test_an_alias_repeats_a_value(void **state)
     cot_recipe_destroy(&recipe);
 }
 
+static void assert_list(const cot_counts *list, size_t count, const uint64_t *values)
+{
+    assert_int_equal(list->count, count);
+    if (count > 0) assert_memory_equal(list->values, values, count * sizeof *values);
+}
+
+static void test_reads_lists(void **state)
+{
+    (void)state;
+    static const uint64_t expected[] = {2, 8, 4};
+    static const char *const texts[] = {
+        "suite:\n  experts: [2, 8, 4]\n",   "suite:\n  experts:\n    - 2\n    - 8\n    - 4\n",
+        "suite:\n  experts: 2, 8, 4\n",     "suite:\n  experts: \"[2,8,4]\"\n",
+        "suite: {experts: [2, \"8\", 4,]}", "suite: {experts: &a [2, 8, 4], seeds: *a}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        cot_recipe *recipe = parsed(texts[i]);
+        assert_list(&recipe->suite.experts, 3, expected);
+        cot_recipe_destroy(&recipe);
+    }
+    cot_recipe *recipe = parsed("suite: {experts: [], seeds: [18446744073709551615]}");
+    assert_list(&recipe->suite.experts, 0, NULL);
+    assert_list(&recipe->suite.seeds, 1, (const uint64_t[]){UINT64_MAX});
+    assert_list(&recipe->stats.keep, 0, NULL);
+    cot_recipe_destroy(&recipe);
+}
+
+static void test_overrides_lists(void **state)
+{
+    (void)state;
+    static const cot_override texts[] = {"suite.experts=7,9", "suite.experts=[7,9]",
+                                         "suite.experts= [ 7 , 9 ] "};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        cot_recipe *recipe = NULL;
+        const char *text = "model: {expert_hidden: 8}\nsuite: {experts: [1, 2, 3]}";
+        assert_int_equal(cot_recipe_parse(text, "good.yaml", 1, &texts[i], &recipe), COT_OK);
+        assert_list(&recipe->suite.experts, 2, (const uint64_t[]){7, 9});
+        cot_recipe_destroy(&recipe);
+    }
+    cot_recipe *recipe = NULL;
+    static const cot_override none[] = {"suite.experts=[ ]"};
+    assert_int_equal(cot_recipe_parse("model: {expert_hidden: 8}\nsuite: {experts: [1, 2, 3]}",
+                                      "good.yaml", 1, none, &recipe),
+                     COT_OK);
+    assert_list(&recipe->suite.experts, 0, NULL);
+    cot_recipe_destroy(&recipe);
+}
+
 typedef struct bad_text {
     const char *text, *message;
 } bad_text;
@@ -182,6 +230,36 @@ static void test_refuses_values(void **state)
         {"model: [1]\n", "bad.yaml:1: model: a list stands where keys indented below it belong"},
     };
     assert_all_refused(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void test_refuses_lists(void **state)
+{
+    (void)state;
+    static const bad_text cases[] = {
+        {"suite:\n  experts: [2, x]\n",
+         "bad.yaml:2: suite.experts: 'x' is not a whole number from 1 to 10^6"},
+        {"suite:\n  experts: [2, 0]\n", "bad.yaml:2: suite.experts: 0 is below 1"},
+        {"suite:\n  experts: [1000001]\n", "bad.yaml:2: suite.experts: 1000001 is above 1000000"},
+        {"suite:\n  seeds: [-1]\n", "bad.yaml:2: suite.seeds: -1 is below 0"},
+        {"suite:\n  seeds: [7, 8, 7]\n", "bad.yaml:2: suite.seeds: 7 stands in the list twice"},
+        {"suite:\n  seeds: [\"2, 3\"]\n", "bad.yaml:2: suite.seeds: '2, 3' is not a whole number"},
+        {"suite:\n  seeds: [[2]]\n", "suite.seeds: a list stands where one value belongs"},
+        {"suite:\n  seeds: [{a: 1}]\n", "suite.seeds: a mapping stands where one value belongs"},
+        {"suite:\n  seeds: {a: 1}\n", "suite.seeds: a mapping stands where one value belongs"},
+        {"suite:\n  seeds: [1, ~]\n", "suite.seeds: has no value"},
+        {"suite:\n  seeds: [\"1\\0\"]\n", "suite.seeds: holds a zero byte"},
+        {"suite:\n  seeds:\n", "suite.seeds: has no value; leave the key out for its default, []"},
+        {"suite:\n  seeds: 1,,2\n", "suite.seeds: '' is not a whole number below 2^64"},
+        {"suite:\n  seeds: \"[1\"\n", "suite.seeds: '[1' is not a whole number"},
+        {"suite:\n  seeds: \"\"\n", "suite.seeds: '' is not a whole number"},
+        {"model: {experts: 4}\nstats: {keep: [4, 5]}",
+         "bad.yaml: stats.keep 5 is above model.experts 4"},
+    };
+    assert_all_refused(cases, sizeof cases / sizeof cases[0]);
+    char text[4096] = "suite.seeds=0";
+    for (int i = 1; i <= 1000; i++) strcat(text, ",1");
+    assert_refused("", 1, (const cot_override[]){text},
+                   "a list of 1001 numbers; 1000 are the most");
 }
 
 static void test_refuses_what_is_not_one_yaml_document(void **state)
@@ -354,10 +432,13 @@ static void test_recipes_of_the_repository(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_defaults_are_the_papers),
     cmocka_unit_test(test_reads_every_type),
+    cmocka_unit_test(test_reads_lists),
+    cmocka_unit_test(test_overrides_lists),
     cmocka_unit_test(test_windows_lines_and_byte_order_mark),
     cmocka_unit_test(test_an_alias_repeats_a_value),
     cmocka_unit_test(test_refuses_keys),
     cmocka_unit_test(test_refuses_values),
+    cmocka_unit_test(test_refuses_lists),
     cmocka_unit_test(test_refuses_what_is_not_one_yaml_document),
     cmocka_unit_test(test_messages_stay_short),
     cmocka_unit_test(test_overrides),

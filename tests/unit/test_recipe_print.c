@@ -71,8 +71,14 @@ static const cot_override others[] = {"seed=18446744073709551615",
                                       "checkpoint.every_steps=7",
                                       "checkpoint.every_minutes=0.5",
                                       "checkpoint.keep=0",
+                                      "stats.every=0",
+                                      "stats.level=masses",
+                                      "stats.keep=13,1,5",
+                                      "suite.experts=[2, 1000000]",
+                                      "suite.seeds=18446744073709551615",
                                       "output.dir=elsewhere",
-                                      "output.log_every=1"};
+                                      "output.log_every=1",
+                                      "output.report=false"};
 enum { OTHERS = sizeof others / sizeof others[0] };
 
 static cot_recipe *parsed(const char *text, size_t override_count, const cot_override *overrides)
@@ -93,6 +99,12 @@ static cot_recipe *opposite(void)
     return with("loss.label_smoothing=0.1");
 }
 
+static void assert_same_list(const cot_counts *a, const cot_counts *b)
+{
+    assert_int_equal(a->count, b->count);
+    if (a->count > 0) assert_memory_equal(a->values, b->values, a->count * sizeof *a->values);
+}
+
 static void assert_same(const cot_recipe *a, const cot_recipe *b, bool local_too)
 {
     for (size_t i = 0; i < cot_recipe_key_count; i++) {
@@ -102,6 +114,8 @@ static void assert_same(const cot_recipe *a, const cot_recipe *b, bool local_too
         const char *right = (const char *)b + key->offset;
         if (key->type == COT_KEY_STRING)
             assert_string_equal(*(const char *const *)left, *(const char *const *)right);
+        else if (key->type == COT_KEY_COUNTS)
+            assert_same_list((const cot_counts *)left, (const cot_counts *)right);
         else if (key->type == COT_KEY_BOOL)
             assert_memory_equal(left, right, sizeof(bool));
         else if (key->type == COT_KEY_ENUM)
@@ -337,6 +351,8 @@ static void test_compares(void **state)
     assert_difference("train.steps=14", "train.steps=20", "");
     assert_difference("output.dir=a", "output.dir=b", "");
     assert_difference("checkpoint.keep=1", "checkpoint.keep=2", "");
+    assert_difference("stats.keep=1", "stats.keep=2", "");
+    assert_difference("suite.seeds=1", "suite.seeds=2", "");
 }
 
 static void test_compares_all_that_a_step_depends_on(void **state)
@@ -346,8 +362,9 @@ static void test_compares_all_that_a_step_depends_on(void **state)
     cot_recipe *before = opposite();
     cot_recipe *now = parsed("", OTHERS, others);
     cot_recipe_compare(before, now, collect, &found);
-    /* Not model.kind, and eval_every, four of checkpoint and two of output count for nothing. */
-    assert_int_equal(found.count, cot_recipe_key_count - 1 - 1 - 4 - 2);
+    /* Not model.kind, and eval_every, four of checkpoint, three of stats, two of suite and three of
+     * output count for nothing. */
+    assert_int_equal(found.count, cot_recipe_key_count - 1 - 1 - 4 - 3 - 2 - 3);
     /* The schedule is a cosine now, which another length stretches. */
     assert_non_null(strstr(found.text, "train.epochs: 10 -> 20\n"));
     assert_non_null(strstr(found.text, "train.steps: 0 -> 30\n"));
