@@ -9,8 +9,10 @@ typedef struct cot_evaluation {
     double loss;           /**< mean over the samples */
     double accuracy;       /**< share of samples predicted right; NaN for regression */
     double relative_error; /**< mean squared error over the target's variance; NaN for classes */
-    double seconds;        /**< wall time: reports only */
-    size_t classes;        /**< 0 for regression */
+    double kept_mean, kept_deviation;        /**< experts kept, over samples and layers */
+    double seconds;                          /**< wall time: reports only, like the next */
+    double phase_seconds[COT_PHASES];        /**< each the longest of all ranks */
+    size_t classes;                          /**< 0 for regression */
     uint64_t *class_samples, *class_correct; /**< [classes] */
 } cot_evaluation;
 
@@ -24,8 +26,8 @@ typedef struct cot_observer {
 } cot_observer;
 
 /** Run a split through the model in the data's order, in batches as in training. selector NULL: all
- * experts; observer NULL: nobody is told. Collective over the world.
- * Errors: COT_E_CONFIG when the split is empty; the observer's. */
+ * experts; observer NULL: nobody is told. The experiment's own ledger is left alone. Collective
+ * over the world. Errors: COT_E_CONFIG when the split is empty; the observer's. */
 COT_MUST_CHECK cot_status cot_evaluate(cot_experiment *experiment, cot_split split,
                                        cot_selector *selector, const cot_observer *observer,
                                        cot_evaluation *evaluation_out);
