@@ -119,10 +119,10 @@ COT_MUST_CHECK cot_status cot_h5_make_dimension(cot_h5_file *file, const char *d
 COT_MUST_CHECK cot_status cot_h5_name_axes(cot_h5_file *file, const char *dataset,
                                            const char *axes);
 
-/** Change the length of an extensible data set's first axis. */
+/** Change the length of an extensible data set's first axis. New rows must then be written. */
 COT_MUST_CHECK cot_status cot_h5_resize(cot_h5_file *file, const char *dataset, size_t rows);
 
-/** Attach an attribute to a group or data set ("/" for the file). */
+/** Attach an attribute to a group or data set ("/" for the file); one of that name is replaced. */
 COT_MUST_CHECK cot_status cot_h5_set_text(cot_h5_file *file, const char *object, const char *name,
                                           const char *value);
 COT_MUST_CHECK cot_status cot_h5_set_uint(cot_h5_file *file, const char *object, const char *name,
@@ -156,6 +156,11 @@ COT_MUST_CHECK cot_status cot_h5_attributes(const cot_h5_file *file, const char 
  * for a scalar. */
 COT_MUST_CHECK cot_status cot_h5_shape_of(const cot_h5_file *file, const char *dataset,
                                           cot_h5_shape *shape_out);
+
+/** The names of a data set's axes as given to cot_h5_name_axes, allocated; "" where none has one.
+ */
+COT_MUST_CHECK cot_status cot_h5_axes_of(const cot_h5_file *file, const char *dataset,
+                                         char **axes_out);
 
 /** Read the rows [first_row, first_row + rows) as `type`, checksums verified. */
 COT_MUST_CHECK cot_status cot_h5_read_rows(const cot_h5_file *file, const char *dataset,

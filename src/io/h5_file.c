@@ -175,21 +175,39 @@ static cot_status check_readable(const char *path)
     return COT_OK;
 }
 
-cot_status cot_h5_open(const char *path, cot_h5_file **file_out)
+static cot_status open_file(const char *path, unsigned how, hid_t access, cot_h5_file **file_out)
 {
-    COT_TRY(check_readable(path));
     cot_h5_file *file = make_file(path, false, false);
-    SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
-    /* Files are complete when they get their name and never change after, so readers need no lock;
-     * and a file system without locks must not stop them. */
-    H5Pset_file_locking(access, false, true);
-    file->id = H5Fopen(path, H5F_ACC_RDONLY, access);
+    file->id = H5Fopen(path, how, access);
     if (file->id < 0) {
         cot_status status = cot_h5_failed(file, "the file", "read as HDF5");
         free_file(&file);
         return status;
     }
     *file_out = file;
+    return COT_OK;
+}
+
+cot_status cot_h5_open(const char *path, cot_h5_file **file_out)
+{
+    COT_TRY(check_readable(path));
+    SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
+    /* Files are complete when they get their name and never change after, so readers need no lock;
+     * and a file system without locks must not stop them. */
+    H5Pset_file_locking(access, false, true);
+    return open_file(path, H5F_ACC_RDONLY, access, file_out);
+}
+
+cot_status cot_h5_reopen(const char *path, cot_h5_file **file_out)
+{
+    COT_TRY(check_readable(path));
+    SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_file_locking(access, false, true); /* nobody else knows this file yet */
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    keep_metadata_in_memory(access);
+    COT_TRY(open_file(path, H5F_ACC_RDWR, access, file_out));
+    (*file_out)->writing = true;
+    cot_write_guard_begin();
     return COT_OK;
 }
 

@@ -133,6 +133,8 @@ static cot_status set_attribute(cot_h5_file *file, const char *object, const cha
 {
     SCOPED_ID id = H5Oopen(file->id, object, H5P_DEFAULT);
     SCOPED_ID space = H5Screate(H5S_SCALAR);
+    if (id >= 0 && H5Aexists(id, name) > 0 && H5Adelete(id, name) < 0)
+        return cot_h5_failed(file, name, "replaced");
     SCOPED_ID attribute =
         id < 0 ? H5I_INVALID_HID : H5Acreate2(id, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     if (attribute < 0 || H5Awrite(attribute, type, value) < 0)

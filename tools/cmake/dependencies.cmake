@@ -14,13 +14,13 @@ add_library(OpenBLAS::OpenBLAS INTERFACE IMPORTED)
 target_link_libraries(OpenBLAS::OpenBLAS INTERFACE PkgConfig::OPENBLAS)
 
 set(HDF5_PREFER_PARALLEL ON)
-find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(HDF5 REQUIRED COMPONENTS C HL) # HL: dimension scales
 if(NOT HDF5_IS_PARALLEL)
   message(FATAL_ERROR "HDF5 at ${HDF5_INCLUDE_DIRS} is not parallel; install libhdf5-openmpi-dev or set HDF5_ROOT")
 endif()
 add_library(HDF5::Parallel INTERFACE IMPORTED)
 target_include_directories(HDF5::Parallel INTERFACE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(HDF5::Parallel INTERFACE ${HDF5_LIBRARIES})
+target_link_libraries(HDF5::Parallel INTERFACE ${HDF5_HL_LIBRARIES} ${HDF5_LIBRARIES})
 
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 add_library(Random123::Random123 INTERFACE IMPORTED)
