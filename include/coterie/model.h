@@ -45,6 +45,9 @@ void cot_model_destroy(cot_model **model);
 /** The grains of this rank in a batch of `samples` samples. */
 cot_grains cot_model_grains(const cot_model *model, size_t samples);
 
+/** Which of this rank's grains, from 0, its sample i was in in the last forward pass. */
+size_t cot_model_grain_of(const cot_model *model, size_t i);
+
 /** Room for this rank's samples, [b,C,H,W], to be filled before the forward pass. */
 cot_real *cot_model_images(const cot_model *model);
 

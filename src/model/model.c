@@ -129,6 +129,15 @@ cot_grains cot_model_grains(const cot_model *model, size_t samples)
                          (size_t)model->comm->rank);
 }
 
+size_t cot_model_grain_of(const cot_model *model, size_t i)
+{
+    const cot_grains *grains = &model->grains;
+    size_t place = cot_grains_begin(grains) + i;
+    size_t g = grains->first;
+    while (g + 1 < grains->end && cot_grain_begin(grains, g + 1) <= place) g++;
+    return g - grains->first;
+}
+
 cot_real *cot_model_images(const cot_model *model)
 {
     return model->images;
