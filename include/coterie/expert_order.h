@@ -51,6 +51,10 @@ void cot_orderer_destroy(cot_orderer **orderer);
  * the lower index comes first. Orders that need the routing alone look at nothing else. */
 void cot_orderer_rank(cot_orderer *orderer, const cot_sample_view *view, size_t *experts);
 
+/** How many experts of an order it takes until they hold the share `share` of all mass [E]; at
+ * least one, and all where that share is never reached (NaN). */
+size_t cot_keep_for_mass(size_t experts, const double *mass, const size_t *order, double share);
+
 /** The first `keep` experts of an order that needs the routing alone. */
 cot_selector *cot_selector_order(cot_order order, uint64_t seed, size_t experts, size_t keep);
 
