@@ -5,6 +5,7 @@
 
 /* A handler can reach nothing but what outlives the call. */
 static volatile sig_atomic_t stop_requested;
+static int catching; /* how often, one inside the other */
 static struct sigaction previous_term, previous_usr1;
 
 static void note_request(int signal)
@@ -16,6 +17,7 @@ static void note_request(int signal)
 void trainer_catch_signals(void)
 {
     struct sigaction action;
+    if (catching++ > 0) return;
     memset(&action, 0, sizeof action);
     action.sa_handler = note_request;
     action.sa_flags = SA_RESTART;
@@ -27,6 +29,7 @@ void trainer_catch_signals(void)
 
 void trainer_restore_signals(void)
 {
+    if (--catching > 0) return;
     sigaction(SIGTERM, &previous_term, NULL);
     sigaction(SIGUSR1, &previous_usr1, NULL);
 }

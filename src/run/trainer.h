@@ -71,7 +71,8 @@ bool trainer_wants_save(trainer *t, bool epoch_ended);
 
 /* ---- train_signal.c ---- */
 
-/** Note SIGTERM and SIGUSR1 instead of dying of them; restore puts back what was there. */
+/** Note SIGTERM and SIGUSR1 instead of dying of them; restore puts back what was there. Inside a
+ * pair of calls another pair does nothing, so that a suite misses no signal between its runs. */
 void trainer_catch_signals(void);
 void trainer_restore_signals(void);
 bool trainer_was_asked_to_stop(void);
