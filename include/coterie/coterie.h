@@ -54,6 +54,7 @@
 #include <coterie/status.h>
 #include <coterie/study.h>
 #include <coterie/suggest.h>
+#include <coterie/suite.h>
 #include <coterie/train.h>
 #include <coterie/trained.h>
 #include <coterie/tree.h>

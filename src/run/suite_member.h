@@ -1,0 +1,22 @@
+/** Parts of the suite's files: suite.c (what the members are and how far), suite_study.c (their
+ * studies), suite_run.c (the work). */
+#ifndef COTERIE_RUN_SUITE_MEMBER_H
+#define COTERIE_RUN_SUITE_MEMBER_H
+
+#include <coterie/suite.h>
+
+/** `<dir>/<name>`, allocated. */
+char *suite_member_file(const cot_suite_member *member, const char *name);
+
+/* ---- suite_study.c ---- */
+
+/** Whether the member has a study of this very checkpoint with all that is asked for. By rank 0
+ * alone. */
+bool suite_study_is_current(const cot_suite_member *member, const cot_specialize_options *asked);
+
+/** Study the member's last checkpoint, unless that is done. Collective over the world.
+ * Errors, on every rank alike: COT_E_CREATE when the folder is in use; those of cot_specialize. */
+COT_MUST_CHECK cot_status suite_study_make(const cot_comm *world, const cot_suite_member *member,
+                                           const cot_specialize_options *asked);
+
+#endif
