@@ -1,5 +1,5 @@
 /** Parts of the suite's files: suite.c (what the members are and how far), suite_study.c (their
- * studies), suite_run.c (the work). */
+ * checkpoints and studies), suite_run.c (the work). */
 #ifndef COTERIE_RUN_SUITE_MEMBER_H
 #define COTERIE_RUN_SUITE_MEMBER_H
 
@@ -13,6 +13,10 @@ char *suite_member_file(const cot_suite_member *member, const char *name);
 /** Whether the member has a study of this very checkpoint with all that is asked for. By rank 0
  * alone. */
 bool suite_study_is_current(const cot_suite_member *member, const cot_specialize_options *asked);
+
+/** Warn of each key by which a finished member was trained otherwise than it would be now: as it is
+ * not entered again, nobody else would. By rank 0 alone. */
+void suite_warn_of_changes(cot_suite_member *member);
 
 /** Study the member's last checkpoint, unless that is done. Collective over the world.
  * Errors, on every rank alike: COT_E_CREATE when the folder is in use; those of cot_specialize. */

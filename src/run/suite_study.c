@@ -1,4 +1,5 @@
-/* The study of a suite's member: whether there is one of its last checkpoint, and making it. */
+/* A member's last checkpoint: whether it is by the recipe at hand, whether there is a study of it,
+ * and making one. */
 #include "run/suite_member.h"
 
 #include <coterie/checkpoint.h>
@@ -9,21 +10,37 @@
 
 #include <string.h>
 
-/* The data may have moved since the training; one expert group, whatever it was trained with. */
+/* What may differ and is no difference: the data may have moved, and a study is made in one expert
+ * group, whatever the training was made with. */
 enum { OVERRIDES = 2 };
 typedef struct overrides {
-    size_t count;
+    char *texts[OVERRIDES];
     cot_override list[OVERRIDES];
-    char *path;
 } overrides;
 
 static overrides overrides_of(const cot_suite_member *member)
 {
-    overrides own = {.count = 1, .list = {"parallel.expert_replicas=1"}};
-    if (member->recipe->data.source != COT_DATA_IDX) return own;
-    own.path = cot_strprintf("data.path=%s", member->recipe->data.path);
-    own.list[own.count++] = own.path;
+    overrides own;
+    own.list[0] = own.texts[0] = cot_strprintf("data.path=%s", member->recipe->data.path);
+    own.list[1] = own.texts[1] =
+        cot_strprintf("parallel.expert_replicas=%zu", member->recipe->parallel.expert_replicas);
     return own;
+}
+
+static void free_overrides(overrides *own)
+{
+    for (size_t i = 0; i < OVERRIDES; i++) cot_free(own->texts[i]);
+}
+
+/* A recipe out of a file; NULL for one that is not good. */
+static cot_recipe *parse_found(const cot_suite_member *member, const char *text)
+{
+    cot_recipe *recipe = NULL;
+    overrides own = overrides_of(member);
+    if (cot_recipe_parse(text, member->dir, OVERRIDES, own.list, &recipe) != COT_OK)
+        cot_failure_clear();
+    free_overrides(&own);
+    return recipe;
 }
 
 /* ---- of this very checkpoint ---- */
@@ -36,14 +53,12 @@ static void note_difference(void *same, const char *line)
 
 static bool recipes_agree(const cot_suite_member *member, const char *one, const char *other)
 {
-    cot_recipe *recipes[2] = {NULL, NULL};
-    overrides own = overrides_of(member);
-    bool same = cot_recipe_parse(one, "checkpoint", own.count, own.list, &recipes[0]) == COT_OK &&
-                cot_recipe_parse(other, "study", own.count, own.list, &recipes[1]) == COT_OK;
-    if (same) cot_recipe_compare(recipes[0], recipes[1], note_difference, &same);
-    cot_recipe_destroy(&recipes[0]);
-    cot_recipe_destroy(&recipes[1]);
-    cot_free(own.path);
+    cot_recipe *first = parse_found(member, one);
+    cot_recipe *second = parse_found(member, other);
+    bool same = first != NULL && second != NULL;
+    if (same) cot_recipe_compare(first, second, note_difference, &same);
+    cot_recipe_destroy(&second);
+    cot_recipe_destroy(&first);
     return same;
 }
 
@@ -154,6 +169,26 @@ bool suite_study_is_current(const cot_suite_member *member, const cot_specialize
     return current;
 }
 
+static void warn_of_key(void *member, const char *line)
+{
+    cot_warn("%s: is done, by another recipe, and stays so (%s); move it away to train it anew",
+             ((const cot_suite_member *)member)->dir, line);
+}
+
+void suite_warn_of_changes(cot_suite_member *member)
+{
+    cot_checkpoint_header header = {0};
+    char *path = suite_member_file(member, "latest.h5");
+    cot_recipe *before = NULL;
+    if (cot_checkpoint_read_header(path, &header) == COT_OK)
+        before = parse_found(member, header.recipe);
+    if (before != NULL) cot_recipe_compare(before, member->recipe, warn_of_key, member);
+    cot_failure_clear();
+    cot_recipe_destroy(&before);
+    cot_checkpoint_header_free(&header);
+    cot_free(path);
+}
+
 static cot_status specialize(const cot_comm *world, const cot_suite_member *member,
                              const cot_specialize_options *asked)
 {
@@ -161,12 +196,12 @@ static cot_status specialize(const cot_comm *world, const cot_suite_member *memb
     overrides own = overrides_of(member);
     char *checkpoint = suite_member_file(member, "latest.h5");
     char *study = suite_member_file(member, "study.h5");
-    options.override_count = own.count;
+    options.override_count = OVERRIDES;
     options.overrides = own.list;
     cot_status status = cot_specialize(world, checkpoint, study, &options);
     cot_free(study);
     cot_free(checkpoint);
-    cot_free(own.path);
+    free_overrides(&own);
     return status;
 }
 
