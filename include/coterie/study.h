@@ -9,6 +9,7 @@
 
 #include <coterie/routing_stats.h>
 
+/** What is studied; loss, keeps and masses outlive the study. */
 typedef struct cot_study_options {
     size_t layers, experts, outputs;
     size_t classes; /**< 0 for regression */
@@ -41,6 +42,11 @@ void cot_study_add(cot_study *study, size_t grain, const cot_sample_view *view);
 void cot_study_add_outputs(cot_study *study, size_t grain, cot_order order, size_t seed,
                            size_t keep_index, const cot_real *outputs, const cot_target *target,
                            const uint8_t *const *kept);
+
+/** The same for a share M of the selector `mass`; experts kept count once for each layer. */
+void cot_study_add_mass_outputs(cot_study *study, size_t grain, size_t mass_index,
+                                const cot_real *outputs, const cot_target *target,
+                                const uint8_t *const *kept);
 
 /** Sum over all ranks; count distinct subsets. Collective over the world. */
 void cot_study_finish(cot_study *study, const cot_comm *comm, cot_ordered_sum *sums);
