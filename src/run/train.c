@@ -2,6 +2,7 @@
 
 #include <coterie/log.h>
 #include <coterie/memory.h>
+#include <coterie/report.h>
 
 #include <math.h>
 
@@ -65,12 +66,23 @@ static void describe_run(const trainer *t)
 }
 
 /* Evaluate a split if there is one and now is the time; `evaluation` stays empty otherwise. */
-static cot_status evaluate_split(trainer *t, cot_split split, cot_evaluation *evaluation,
-                                 bool *done)
+static cot_status evaluate_split(trainer *t, cot_split split, const cot_observer *observer,
+                                 cot_evaluation *evaluation, bool *done)
 {
     *done = cot_dataset_info_of(t->experiment->dataset)->samples[split] > 0;
     if (!*done) return COT_OK;
-    return cot_evaluate(t->experiment, split, NULL, NULL, evaluation);
+    return cot_evaluate(t->experiment, split, NULL, observer, evaluation);
+}
+
+/* Evaluate the split that chooses the best, and add a record of it to the statistics if one is
+ * due. */
+static cot_status evaluate_deciding(trainer *t, cot_split split, cot_evaluation *evaluation,
+                                    bool *done)
+{
+    cot_observer observer;
+    bool recorded = trainer_stats_observe(t, &observer);
+    COT_TRY(evaluate_split(t, split, recorded ? &observer : NULL, evaluation, done));
+    return recorded && *done ? trainer_stats_record(t, split, evaluation) : COT_OK;
 }
 
 /* The best is by the validation split where there is one, else by the test split; of equal ones,
@@ -126,8 +138,10 @@ static cot_status evaluate_epoch(trainer *t, double rate)
     bool has_test = false;
     bool has_validation = false;
     cot_status status = COT_OK;
-    if (due) status = evaluate_split(t, COT_SPLIT_VALIDATION, &validation, &has_validation);
-    if (due && status == COT_OK) status = evaluate_split(t, COT_SPLIT_TEST, &test, &has_test);
+    if (due) status = evaluate_deciding(t, COT_SPLIT_VALIDATION, &validation, &has_validation);
+    if (due && status == COT_OK)
+        status = has_validation ? evaluate_split(t, COT_SPLIT_TEST, NULL, &test, &has_test)
+                                : evaluate_deciding(t, COT_SPLIT_TEST, &test, &has_test);
     if (status == COT_OK) {
         report_epoch(t, has_test ? &test : NULL, has_validation ? &validation : NULL, rate);
         if (has_validation || has_test) note_best(progress, has_validation ? &validation : &test);
@@ -186,6 +200,7 @@ static cot_status run(trainer *t)
     t->portable_recipe = cot_recipe_print(t->recipe, true);
     COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
     create_optimizer(t);
+    trainer_stats_create(t);
     describe_run(t);
     COT_TRY(trainer_begin(t));
     t->first_step = t->state.progress.step;
@@ -200,6 +215,7 @@ static cot_status run(trainer *t)
     COT_TRY(trainer_save(t));
     cot_metrics_end(t->metrics, t->state.progress.step, reason, cot_seconds() - t->call_started);
     COT_TRY(cot_comm_agree(t->comm, cot_metrics_status(t->metrics)));
+    t->has_finished = reason == finished;
     if (reason != stopped) return COT_OK;
     cot_info("stopped at step %lu with a checkpoint saved; add --resume auto to go on",
              (unsigned long)t->state.progress.step);
@@ -218,11 +234,13 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     cot_display_destroy(&t.display);
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
+    trainer_stats_destroy(&t);
     cot_optimizer_destroy(&t.optimizer);
     cot_norms_destroy(&t.norms);
     cot_gradients_destroy(&t.gradients);
     cot_sampler_destroy(&t.sampler);
     cot_free(t.portable_recipe);
     cot_experiment_destroy(&t.experiment);
+    if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);
     return status;
 }

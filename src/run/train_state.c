@@ -82,6 +82,7 @@ static void warn_of_changes(trainer *t, const cot_checkpoint_header *header)
         return;
     }
     cot_recipe_compare(before, recipe, warn_of_key, t);
+    trainer_stats_set_aside(t, before);
     cot_recipe_destroy(&before);
 }
 
@@ -199,6 +200,7 @@ static cot_status resume(trainer *t, const char *path)
     if (status == COT_OK)
         status = cot_metrics_open(t->comm, t->recipe->output.dir, false, t->state.progress.step,
                                   &t->metrics);
+    if (status == COT_OK) status = trainer_stats_resume(t);
     if (status == COT_OK && writes) warn_of_changes(t, &header);
     cot_checkpoint_header_free(&header);
     if (status != COT_OK) return status;
@@ -212,6 +214,7 @@ static cot_status start_afresh(trainer *t)
 {
     if (t->options->init != NULL)
         COT_TRY(cot_checkpoint_read(t->comm, t->options->init, true, &t->state));
+    COT_TRY(trainer_stats_start_afresh(t));
     return cot_metrics_open(t->comm, t->recipe->output.dir, true, 0, &t->metrics);
 }
 
@@ -228,7 +231,7 @@ cot_status trainer_begin(trainer *t)
 
 /* ---- saving ---- */
 
-static cot_checkpoint_info info_of(const trainer *t)
+cot_checkpoint_info trainer_info(const trainer *t)
 {
     return (cot_checkpoint_info){.recipe = t->portable_recipe,
                                  .seed = t->recipe->seed,
@@ -248,7 +251,7 @@ cot_status trainer_save(trainer *t)
     const char *dir = t->recipe->output.dir;
     if (t->has_saved && t->saved_step == progress->step) return COT_OK;
     COT_TRY(trainer_check_values(t));
-    cot_checkpoint_info info = info_of(t);
+    cot_checkpoint_info info = trainer_info(t);
     char *path = cot_run_folder_checkpoint(dir, progress->step);
     cot_metrics_checkpoint(t->metrics, progress->step, strrchr(path, '/') + 1);
     cot_free(path);

@@ -101,8 +101,10 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     double rate = optimizer->learning_rate *
                   cot_schedule_factor(&t->recipe->schedule, progress->step, t->total_steps);
     bool clips = optimizer->clip_norm > 0 && norm > optimizer->clip_norm;
+    trainer_stats_before_update(t);
     cot_optimizer_step(t->optimizer, progress->step + 1, rate,
                        clips ? optimizer->clip_norm / norm : 1);
+    trainer_stats_after_update(t);
     move_on(progress, samples, sums);
 
     double seconds = cot_seconds() - started;

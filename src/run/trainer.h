@@ -1,10 +1,11 @@
 /** The objects of a training run, shared by the files that make it up: train.c (the loop),
- * train_step.c (one step), train_state.c (checkpoints and resuming). */
+ * train_step.c (one step), train_stats.c (statistics), train_state.c (checkpoints and resuming). */
 #ifndef COTERIE_RUN_TRAINER_H
 #define COTERIE_RUN_TRAINER_H
 
 #include <coterie/checkpoint.h>
 #include <coterie/clock.h>
+#include <coterie/evaluate.h>
 #include <coterie/experiment.h>
 #include <coterie/gradients.h>
 #include <coterie/metrics.h>
@@ -26,13 +27,14 @@ typedef struct trainer {
     cot_run_lock *lock;
     cot_metrics *metrics;
     cot_display *display;
+    struct trainer_stats *stats; /* NULL without records */
     char *portable_recipe;
     char started[COT_TIMESTAMP_SIZE];
     cot_training_state state; /* where the run stands */
     uint64_t total_steps;     /* of the whole run */
     uint64_t first_step;      /* behind which this call began */
     uint64_t saved_step;      /* of the last checkpoint that is in the folder */
-    bool has_saved;
+    bool has_saved, has_finished;
     double call_started, last_save, epoch_seconds;
     uint64_t epoch_call_samples; /* of the epoch, in this call */
 } trainer;
@@ -65,9 +67,43 @@ COT_MUST_CHECK cot_status trainer_begin(trainer *t);
  * Collective. */
 COT_MUST_CHECK cot_status trainer_save(trainer *t);
 
+/** What a file of this run says of where it comes from; valid while `t` is. */
+cot_checkpoint_info trainer_info(const trainer *t);
+
 /** Whether the recipe wants a checkpoint now; `epoch_ended`: this step was the last of its epoch.
  * Collective. */
 bool trainer_wants_save(trainer *t, bool epoch_ended);
+
+/* ---- train_stats.c ---- */
+
+/** Take what records need, unless the recipe wants none; needs experiment and norms. */
+void trainer_stats_create(trainer *t);
+void trainer_stats_destroy(trainer *t);
+
+/** Around the update of every step: look at the one that comes before a record. The norms hold the
+ * gradients' before and after the first, and anything after the second. Collective. */
+void trainer_stats_before_update(trainer *t);
+void trainer_stats_after_update(trainer *t);
+
+/** Whether the evaluation that comes now is recorded; then it gets this observer. Not collective.
+ */
+bool trainer_stats_observe(trainer *t, cot_observer *observer_out);
+
+/** Add what was observed to stats.h5. Before the checkpoint of the same step, so that no checkpoint
+ * lacks its record. Collective.
+ * Errors, on every rank alike: those of cot_statistics_append. */
+COT_MUST_CHECK cot_status trainer_stats_record(trainer *t, cot_split split,
+                                               const cot_evaluation *evaluation);
+
+/** Remove the records of a run that was here before, or those past the step to resume from.
+ * Collective.
+ * Errors, on every rank alike: COT_E_CREATE, COT_E_IO. */
+COT_MUST_CHECK cot_status trainer_stats_start_afresh(const trainer *t);
+COT_MUST_CHECK cot_status trainer_stats_resume(const trainer *t);
+
+/** Rename the file where the recipe from before recorded other variables than those to come. Rank
+ * 0. */
+void trainer_stats_set_aside(trainer *t, const cot_recipe *before);
 
 /* ---- train_signal.c ---- */
 
