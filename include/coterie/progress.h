@@ -17,6 +17,10 @@ void cot_display_destroy(cot_display **display);
  * few times a second, or adds a plain one a few times a minute. */
 void cot_display_step(cot_display *display, const cot_step_report *report, double accuracy);
 
+/** Of work that is no training: `done` of the run's steps are done, and this part of it is under
+ * way ("studying"). Drawn as often as a step is. */
+void cot_display_work(cot_display *display, const char *part, uint64_t done);
+
 /** Behind every epoch: a line that stays. */
 void cot_display_epoch(cot_display *display, const cot_epoch_report *report);
 

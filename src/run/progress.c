@@ -105,30 +105,54 @@ static double seconds_left(const cot_display *display, uint64_t step, double now
     return pace * (double)(display->steps - step);
 }
 
-void cot_display_step(cot_display *display, const cot_step_report *report, double accuracy)
+enum { LINE_SIZE = 320 };
+
+/* Whether enough time has passed for another line. */
+static bool is_due(cot_display *display)
 {
-    enum { LINE_SIZE = 320 };
-    if (display->silent) return;
     double now = cot_seconds();
     bool live = display->terminal >= 0;
-    if (now - display->drawn < (live ? live_interval : plain_interval)) return;
+    if (now - display->drawn < (live ? live_interval : plain_interval)) return false;
     display->drawn = now;
+    return true;
+}
+
+static void draw(const cot_display *display, char line[LINE_SIZE])
+{
+    if (display->terminal < 0) {
+        fprintf(stderr, "%s\n", line);
+        return;
+    }
+    size_t room = columns(display->terminal);
+    line[room < LINE_SIZE ? room : LINE_SIZE - 1] = '\0';
+    cot_log_live(line);
+}
+
+void cot_display_step(cot_display *display, const cot_step_report *report, double accuracy)
+{
     char line[LINE_SIZE];
     char left[DURATION_SIZE];
     char accurate[PERCENT_SIZE];
-    print_duration(seconds_left(display, report->step, now), left);
+    if (display->silent || !is_due(display)) return;
+    print_duration(seconds_left(display, report->step, display->drawn), left);
     print_percent("accuracy", accuracy, accurate);
     snprintf(line, sizeof line, "epoch %lu/%lu, step %lu/%lu, %s left, loss %.4f%s, %.0f samples/s",
              (unsigned long)report->epoch, (unsigned long)display->epochs,
              (unsigned long)report->step, (unsigned long)display->steps, left, report->loss,
              accurate, report->samples_per_s);
-    if (!live) {
-        fprintf(stderr, "%s\n", line);
-        return;
-    }
-    size_t room = columns(display->terminal);
-    line[room < sizeof line ? room : sizeof line - 1] = '\0';
-    cot_log_live(line);
+    draw(display, line);
+}
+
+void cot_display_work(cot_display *display, const char *part, uint64_t done)
+{
+    const double percent = 100;
+    char line[LINE_SIZE];
+    char left[DURATION_SIZE];
+    if (display->silent || !is_due(display)) return;
+    print_duration(seconds_left(display, done, display->drawn), left);
+    snprintf(line, sizeof line, "%s: %.0f%%, %s left", part,
+             percent * (double)done / (double)display->steps, left);
+    draw(display, line);
 }
 
 void cot_display_epoch(cot_display *display, const cot_epoch_report *report)

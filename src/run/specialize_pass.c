@@ -1,0 +1,80 @@
+/* One pass over the split with all experts: it gives the statistics of the routing, and, in a model
+ * of one Soft MoE layer, the results of all subsets. */
+#include "run/specializer.h"
+
+/* One sample of a model of one layer: all subsets follow from its effects. */
+static void add_subsets(specializer *s, size_t grain, size_t i)
+{
+    cot_sample_view view = cot_statistics_pass_view(s->pass, 0, i);
+    cot_effects_of(s->effects, i, s->base, s->by_expert);
+    view.base = s->base;
+    view.effects = s->by_expert;
+    cot_study_add(s->study, grain, &view);
+}
+
+static void add_batch(specializer *s, size_t count, const cot_real *outputs)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t grain = cot_model_grain_of(s->ex->model, i);
+        if (specialize_is_deep(s))
+            specialize_add_complete(s, grain, i, outputs + i * s->ex->outputs);
+        else
+            add_subsets(s, grain, i);
+    }
+}
+
+/* ---- a row for every sample ---- */
+
+static void take_masses(specializer *s, size_t count)
+{
+    const size_t E = cot_model_shape(s->ex->model)->E;
+    const size_t layers = cot_model_layers(s->ex->model);
+    double *mass = s->mass_scratch;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t layer = 0; layer < layers; layer++) {
+            cot_routing routing = cot_soft_moe_routing(cot_model_layer(s->ex->model, layer), i);
+            cot_combine_mass(&routing, mass);
+            for (size_t e = 0; e < E; e++)
+                s->sample_mass[(i * layers + layer) * E + e] = (float)mass[e];
+        }
+    }
+}
+
+static cot_status write_samples(specializer *s, size_t first, size_t count, const cot_real *outputs)
+{
+    take_masses(s, count);
+    COT_TRY(cot_statistics_write_rows(s->file, "expert_mass", first, count, s->sample_mass));
+    if (!cot_experiment_classifies(s->ex)) return COT_OK;
+    for (size_t i = 0; i < count; i++) s->sample_numbers[i] = s->ex->targets[i].label;
+    COT_TRY(cot_statistics_write_rows(s->file, "label", first, count, s->sample_numbers));
+    for (size_t i = 0; i < count; i++)
+        s->sample_numbers[i] = (int64_t)cot_argmax(s->ex->outputs, outputs + i * s->ex->outputs);
+    return cot_statistics_write_rows(s->file, "prediction", first, count, s->sample_numbers);
+}
+
+/* ---- the pass ---- */
+
+typedef struct observation {
+    specializer *s;
+    cot_observer routing;
+} observation;
+
+static cot_status observe(void *context, const cot_experiment *ex, size_t first, size_t count,
+                          const cot_real *outputs)
+{
+    observation *self = context;
+    specializer *s = self->s;
+    COT_TRY(self->routing.batch(self->routing.context, ex, first, count, outputs));
+    add_batch(s, count, outputs);
+    specialize_advance(s, "studying");
+    return s->options->samples ? cot_comm_agree(ex->comm, write_samples(s, first, count, outputs))
+                               : COT_OK;
+}
+
+cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out)
+{
+    cot_statistics_pass_begin(s->pass);
+    observation self = {.s = s, .routing = cot_statistics_pass_observer(s->pass)};
+    cot_observer observer = {observe, &self};
+    return cot_evaluate(s->ex, s->options->split, NULL, &observer, evaluation_out);
+}

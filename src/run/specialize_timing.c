@@ -1,0 +1,90 @@
+/* Time against K (Algorithm 2): the first batches of the split with every K, one after the other in
+ * one call, so that ratios are fair; the median over the batches, of the slowest rank's times. */
+#include "run/specializer.h"
+
+#include <coterie/clock.h>
+#include <coterie/memory.h>
+
+#include <stdlib.h>
+
+enum { TIMES = SPECIALIZE_TIMES };
+
+size_t specialize_timed_batches(const specializer *s)
+{
+    size_t batches = specialize_batch_count(s);
+    return s->options->timed_batches < batches ? s->options->timed_batches : batches;
+}
+
+/* One forward pass; times a sample, the same on every rank. */
+static void time_batch(specializer *s, size_t index, cot_selector *selector, double times[TIMES])
+{
+    cot_ledger ledger = {0};
+    cot_batch batch = specialize_batch(s, index);
+    MPI_Comm world = s->ex->comm->world;
+    COT_MPI(MPI_Barrier(world));
+    double started = cot_seconds();
+    s->ex->ledger = &ledger;
+    cot_ledger_start(&ledger);
+    (void)cot_experiment_forward(s->ex, &batch, NULL, selector);
+    s->ex->ledger = NULL;
+    times[0] = cot_seconds() - started;
+    times[1] = ledger.seconds[COT_PHASE_EXPERTS];
+    times[2] = ledger.seconds[COT_PHASE_EXCHANGE];
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, times, TIMES, MPI_DOUBLE, MPI_MAX, world));
+    for (size_t i = 0; i < TIMES; i++) times[i] /= (double)batch.samples;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+void specialize_time(specializer *s)
+{
+    const size_t batches = specialize_timed_batches(s);
+    const size_t keeps = s->plan.keeps.count;
+    const size_t E = cot_model_shape(s->ex->model)->E;
+    double *times = cot_alloc(TIMES * keeps * batches, sizeof *times);
+    double warm_up[TIMES];
+    time_batch(s, 0, NULL, warm_up);
+    for (size_t b = 0; b < batches; b++) {
+        for (size_t k = 0; k < keeps; k++) {
+            size_t keep = s->plan.keeps.sizes[k];
+            cot_selector *selector = keep < E ? cot_selector_combine(E, keep) : NULL;
+            double measured[TIMES];
+            time_batch(s, b, selector, measured);
+            cot_selector_destroy(&selector);
+            for (size_t i = 0; i < TIMES; i++) times[(i * keeps + k) * batches + b] = measured[i];
+            specialize_advance(s, "measuring time");
+        }
+    }
+    for (size_t i = 0; i < TIMES; i++)
+        for (size_t k = 0; k < keeps; k++)
+            s->seconds[i][k] = median(times + (i * keeps + k) * batches, batches);
+    cot_free(times);
+}
+
+void specialize_list_times(specializer *s)
+{
+    static const struct {
+        const char *name, *meaning;
+    } variables[TIMES] = {
+        {"timing/seconds_per_sample", "time of a forward pass that keeps K experts, a sample"},
+        {"timing/experts_seconds_per_sample", "of that, computing experts"},
+        {"timing/exchange_seconds_per_sample", "of that, sending slots and their counts"}};
+    for (size_t i = 0; i < TIMES; i++)
+        cot_catalog_add(&s->catalog, &(cot_variable){.name = variables[i].name,
+                                                     .axes = "keep",
+                                                     .units = "s",
+                                                     .meaning = variables[i].meaning,
+                                                     .type = COT_H5_FLOAT64,
+                                                     .data = s->seconds[i]});
+}
