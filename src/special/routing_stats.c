@@ -8,6 +8,13 @@
 #include <math.h>
 #include <string.h>
 
+void cot_keeps_check(const cot_keeps *keeps, size_t experts)
+{
+    for (size_t k = 0; k < keeps->count; k++)
+        COT_ASSERT(keeps->sizes[k] > (k > 0 ? keeps->sizes[k - 1] : 0) &&
+                   keeps->sizes[k] <= experts);
+}
+
 static routing_layout layout_of(const cot_routing_stats *stats)
 {
     const size_t E = stats->options.experts;
@@ -79,6 +86,7 @@ cot_routing_stats *cot_routing_stats_create(const cot_routing_stats_options *opt
 {
     cot_routing_stats *stats = cot_alloc(1, sizeof *stats);
     const size_t E = options->experts;
+    cot_keeps_check(options->keeps, E);
     stats->options = *options;
     stats->slots = E * options->slots_per_expert;
     stats->groups = options->classes > 0 ? options->classes : 1;

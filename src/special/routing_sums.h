@@ -48,6 +48,9 @@ struct cot_routing_stats {
     routing_results results;
 };
 
+/** Sizes ascend, each from 1 to E. */
+void cot_keeps_check(const cot_keeps *keeps, size_t experts);
+
 /** Work out the results from sums over all ranks. */
 void cot_routing_results(cot_routing_stats *stats);
 

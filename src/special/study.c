@@ -1,3 +1,4 @@
+#include "special/routing_sums.h"
 #include "special/study_sums.h"
 
 #include <coterie/memory.h>
@@ -59,6 +60,10 @@ cot_study *cot_study_create(const cot_study_options *options)
 {
     const size_t E = options->experts;
     cot_study *study = cot_alloc(1, sizeof *study);
+    cot_keeps_check(options->keeps, E);
+    for (size_t m = 0; m < options->mass_count; m++)
+        COT_ASSERT(options->masses[m] > (m > 0 ? options->masses[m - 1] : 0) &&
+                   options->masses[m] <= 1);
     study->options = *options;
     if (!options->orders[COT_ORDER_RANDOM]) study->options.seeds = 0;
     place_curves(study);
