@@ -3,13 +3,18 @@
 #include <coterie/status.h>
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const cot_command *const cot_commands[] = {&cot_command_train,   &cot_command_eval,
-                                           &cot_command_inspect, &cot_command_data,
-                                           &cot_command_help,    NULL};
+const cot_command *const cot_commands[] = {&cot_command_train,
+                                           &cot_command_eval,
+                                           &cot_command_specialize,
+                                           &cot_command_inspect,
+                                           &cot_command_data,
+                                           &cot_command_help,
+                                           NULL};
 
 void cot_cli_help(const cot_command *command)
 {
@@ -75,6 +80,27 @@ cot_status cot_cli_parse_count(const char *option, const char *text, size_t *val
         return cot_fail(COT_E_USAGE, "%s: '%s' is not a non-negative integer", option, text);
     *value_out = value;
     return COT_OK;
+}
+
+cot_status cot_cli_parse_number(const char *option, const char *text, double *value_out)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    bool begins = (text[0] >= '0' && text[0] <= '9') || text[0] == '.' || text[0] == '-';
+    if (!begins || end == text || *end != '\0' || !isfinite(value))
+        return cot_fail(COT_E_USAGE, "%s: '%s' is not a number", option, text);
+    *value_out = value;
+    return COT_OK;
+}
+
+cot_status cot_cli_parse_split(const char *text, cot_split *split_out)
+{
+    for (int split = 0; split < COT_SPLITS; split++) {
+        if (strcmp(text, cot_split_name((cot_split)split)) != 0) continue;
+        *split_out = (cot_split)split;
+        return COT_OK;
+    }
+    return cot_fail(COT_E_USAGE, "--split: '%s' is none of train, validation and test", text);
 }
 
 void cot_cli_print_json(json_t *object)

@@ -4,6 +4,7 @@
 #define COTERIE_CLI_H
 
 #include <coterie/comm.h>
+#include <coterie/dataset.h>
 
 #include <argp.h>
 #include <jansson.h>
@@ -22,6 +23,7 @@ typedef struct cot_command {
 
 extern const cot_command cot_command_train;
 extern const cot_command cot_command_eval;
+extern const cot_command cot_command_specialize;
 extern const cot_command cot_command_inspect;
 extern const cot_command cot_command_data;
 extern const cot_command cot_command_help;
@@ -45,6 +47,13 @@ COT_MUST_CHECK cot_status cot_cli_parse_format(const char *text, bool *json_out)
 /** Parse a non-negative integer option to its end. Errors: COT_E_USAGE naming the option. */
 COT_MUST_CHECK cot_status cot_cli_parse_count(const char *option, const char *text,
                                               size_t *value_out);
+
+/** Parse a finite number to its end. Errors: COT_E_USAGE naming the option. */
+COT_MUST_CHECK cot_status cot_cli_parse_number(const char *option, const char *text,
+                                               double *value_out);
+
+/** Parse the argument of --split: "train", "validation" or "test". Errors: COT_E_USAGE. */
+COT_MUST_CHECK cot_status cot_cli_parse_split(const char *text, cot_split *split_out);
 
 /** Print one JSON object as one line on standard output and release it (call on rank 0 only). */
 void cot_cli_print_json(json_t *object);

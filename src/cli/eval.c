@@ -1,34 +1,53 @@
 #include "cli/cli.h"
+#include "cli/eval_report.h"
 
-#include <coterie/checkpoint.h>
-#include <coterie/log.h>
+#include <coterie/expert_order.h>
 #include <coterie/memory.h>
 #include <coterie/predictions.h>
+#include <coterie/trained.h>
 
 #include <errno.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* What the options fill in. */
 typedef struct input {
     const char *checkpoint, *predictions;
     size_t override_count;
-    const char **overrides; /* room for as many as there are arguments, and one more */
-    size_t keep;            /* 0: all experts */
+    const char **overrides; /* room for as many as there are arguments */
+    size_t keep;            /* 0: not given */
+    double mass;            /* 0: not given */
+    cot_order order;
+    bool has_order, has_seed, compare, json;
+    size_t seed;
     cot_split split;
-    bool json;
 } input;
 
 /* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_KEEP, KEY_SPLIT, KEY_PREDICTIONS, KEY_FORMAT };
+enum {
+    KEY_SET = 256,
+    KEY_KEEP,
+    KEY_MASS,
+    KEY_SELECT,
+    KEY_SEED,
+    KEY_COMPARE,
+    KEY_SPLIT,
+    KEY_PREDICTIONS,
+    KEY_FORMAT
+};
 
 static const struct argp_option options[] = {
     {"split", KEY_SPLIT, "test|validation|train", 0, "Which samples (default: test)", 0},
     {"keep", KEY_KEEP, "K", 0,
-     "Keep the K experts with the largest combine weights, for each sample (Algorithm 1 of arXiv "
-     "2409.00879)",
+     "Keep K experts for each sample; only their slots are sent and computed (Algorithm 2 of "
+     "arXiv 2409.00879)",
      0},
+    {"keep-mass", KEY_MASS, "M", 0,
+     "Keep, for each sample, the fewest experts that hold the share M of its combine weights", 0},
+    {"select", KEY_SELECT, "combine|dispatch|random", 0,
+     "Which K experts (default: combine, the largest combine weights, Algorithm 1)", 0},
+    {"seed", KEY_SEED, "N", 0, "Of --select random (default: 0)", 0},
+    {"compare", KEY_COMPARE, NULL, 0,
+     "Evaluate with all experts as well, and report both side by side", 0},
     {"predictions", KEY_PREDICTIONS, "FILE", 0,
      "Write logits, labels and kept experts by sample to an HDF5 file", 0},
     {"set", KEY_SET, "KEY=VALUE", 0,
@@ -36,21 +55,33 @@ static const struct argp_option options[] = {
     {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
     {0}};
 
-static cot_status parse_split(const char *text, cot_split *split_out)
-{
-    for (int split = 0; split < COT_SPLITS; split++) {
-        if (strcmp(text, cot_split_name((cot_split)split)) != 0) continue;
-        *split_out = (cot_split)split;
-        return COT_OK;
-    }
-    return cot_fail(COT_E_USAGE, "--split: '%s' is none of train, validation and test", text);
-}
-
 static cot_status parse_keep(const char *text, size_t *keep_out)
 {
     COT_TRY(cot_cli_parse_count("--keep", text, keep_out));
     return *keep_out > 0 ? COT_OK
                          : cot_fail(COT_E_USAGE, "--keep: at least one expert must be kept");
+}
+
+static cot_status parse_mass(const char *text, double *mass_out)
+{
+    COT_TRY(cot_cli_parse_number("--keep-mass", text, mass_out));
+    return *mass_out > 0 && *mass_out <= 1
+               ? COT_OK
+               : cot_fail(COT_E_USAGE, "--keep-mass: '%s' is not a share above 0, at most 1", text);
+}
+
+static cot_status parse_select(const char *text, input *in)
+{
+    in->has_order = true;
+    for (int order = 0; order < COT_ORDERS; order++) {
+        in->order = (cot_order)order;
+        if (strcmp(text, cot_order_name(in->order)) == 0 && cot_order_needs_routing_only(in->order))
+            return COT_OK;
+    }
+    return cot_fail(COT_E_USAGE,
+                    "--select: '%s' is none of combine, dispatch and random, which need no expert "
+                    "to be computed; 'coterie specialize' studies others",
+                    text);
 }
 
 static error_t failed(cot_status status)
@@ -70,8 +101,18 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_KEEP:
         return failed(parse_keep(argument, &in->keep));
+    case KEY_MASS:
+        return failed(parse_mass(argument, &in->mass));
+    case KEY_SELECT:
+        return failed(parse_select(argument, in));
+    case KEY_SEED:
+        in->has_seed = true;
+        return failed(cot_cli_parse_count("--seed", argument, &in->seed));
+    case KEY_COMPARE:
+        in->compare = true;
+        return 0;
     case KEY_SPLIT:
-        return failed(parse_split(argument, &in->split));
+        return failed(cot_cli_parse_split(argument, &in->split));
     case KEY_FORMAT:
         return failed(cot_cli_parse_format(argument, &in->json));
     case ARGP_KEY_ARG:
@@ -91,93 +132,49 @@ static const struct argp argp = {
     "ranks."
     "\vThe model and the data are those of the recipe in the checkpoint.\n\n"
     "  mpirun -n 2 coterie eval runs/quickstart/latest.h5\n"
-    "  coterie eval runs/mnist/best.h5 --keep 4 --format json",
+    "  coterie eval runs/mnist/best.h5 --keep 4 --compare\n"
+    "  coterie eval runs/mnist/best.h5 --keep-mass 0.9 --format json",
     NULL,
     NULL,
     NULL};
 
-/* ---- the result ---- */
-
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *accuracy_by_class(const cot_evaluation *evaluation)
-{
-    if (evaluation->classes == 0) return json_null();
-    json_t *array = json_array();
-    for (size_t c = 0; c < evaluation->classes; c++)
-        json_array_append_new(array, number((double)evaluation->class_correct[c] /
-                                            (double)evaluation->class_samples[c]));
-    return array;
-}
-
-static void print_json(const input *in, const cot_evaluation *evaluation, size_t experts,
-                       size_t kept)
-{
-    cot_cli_print_json(json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "checkpoint",
-                                 in->checkpoint, "split", cot_split_name(in->split), "samples",
-                                 (json_int_t)evaluation->samples, "loss", number(evaluation->loss),
-                                 "accuracy", number(evaluation->accuracy), "relative_error",
-                                 number(evaluation->relative_error), "accuracy_by_class",
-                                 accuracy_by_class(evaluation), "experts", (json_int_t)experts,
-                                 "kept", (json_int_t)kept, "seconds", number(evaluation->seconds)));
-}
-
-static void print_text(const input *in, const cot_evaluation *evaluation, size_t experts,
-                       size_t kept)
-{
-    const double percent = 100;
-    printf("%s samples   %zu\n", cot_split_name(in->split), evaluation->samples);
-    printf("experts kept   %zu of %zu\n", kept, experts);
-    printf("loss           %.6f\n", evaluation->loss);
-    if (evaluation->classes == 0) {
-        printf("relative error %.6f\n", evaluation->relative_error);
-    } else {
-        printf("accuracy       %.2f%%\n", percent * evaluation->accuracy);
-        for (size_t c = 0; c < evaluation->classes; c++) {
-            double samples = (double)evaluation->class_samples[c];
-            if (samples > 0)
-                printf("  class %-3zu    %.2f%% of %.0f\n", c,
-                       percent * (double)evaluation->class_correct[c] / samples, samples);
-            else
-                printf("  class %-3zu    no samples\n", c);
-        }
-    }
-    printf("time           %.2f s\n", evaluation->seconds);
-    fflush(stdout);
-}
-
 /* ---- the work ---- */
 
-/* The recipe inside the checkpoint, with the overrides; one expert group, whatever it was trained
- * with. */
-static cot_status load_recipe(const cot_comm *world, input *in, cot_recipe **recipe_out)
+/* What the options mean together. */
+static cot_status check_options(const input *in)
 {
-    cot_checkpoint_header header = {0};
-    cot_status status =
-        world->rank == 0 ? cot_checkpoint_read_header(in->checkpoint, &header) : COT_OK;
-    status = cot_comm_agree(world, status);
-    if (status != COT_OK) return status;
-    char *text = cot_comm_broadcast_text(world, header.recipe);
-    cot_checkpoint_header_free(&header);
-    in->overrides[in->override_count++] = "parallel.expert_replicas=1";
-    status = cot_recipe_parse(text, in->checkpoint, in->override_count, in->overrides, recipe_out);
-    cot_free(text);
-    return cot_comm_agree(world, status);
+    if (in->checkpoint == NULL)
+        return cot_fail(COT_E_USAGE, "eval: no checkpoint given; see 'coterie help eval'");
+    if (in->keep > 0 && in->mass > 0)
+        return cot_fail(COT_E_USAGE, "eval: --keep and --keep-mass exclude each other");
+    if (in->has_order && in->keep == 0)
+        return cot_fail(COT_E_USAGE, "eval: --select says which experts --keep K keeps; give it");
+    if (in->has_seed && in->order != COT_ORDER_RANDOM)
+        return cot_fail(COT_E_USAGE, "eval: --seed belongs to --select random");
+    if (in->compare && in->keep == 0 && in->mass <= 0)
+        return cot_fail(COT_E_USAGE, "eval: --compare compares --keep K or --keep-mass M with all "
+                                     "experts; give one of them");
+    return COT_OK;
 }
 
 static cot_status make_selector(const input *in, const cot_experiment *experiment,
                                 cot_selector **selector_out)
 {
-    const cot_moe_shape *shape = cot_model_shape(experiment->model);
-    if (in->keep == 0) return COT_OK;
-    if (in->keep > shape->E)
+    const size_t experts = cot_model_shape(experiment->model)->E;
+    if (in->keep > experts)
         return cot_fail(COT_E_USAGE, "--keep: %zu is more than the model's %zu experts", in->keep,
-                        shape->E);
-    *selector_out = cot_selector_combine(shape->E, in->keep);
+                        experts);
+    if (in->mass > 0)
+        *selector_out = cot_selector_mass(experts, in->mass);
+    else if (in->keep > 0)
+        *selector_out = cot_selector_order(in->order, in->seed, experts, in->keep);
     return COT_OK;
+}
+
+static const char *selector_name(const input *in)
+{
+    if (in->mass > 0) return "mass";
+    return in->keep > 0 ? cot_order_name(in->order) : NULL;
 }
 
 static cot_status evaluate(cot_experiment *experiment, const input *in, cot_selector *selector,
@@ -194,46 +191,59 @@ static cot_status evaluate(cot_experiment *experiment, const input *in, cot_sele
     return status != COT_OK ? status : finished;
 }
 
-static cot_status evaluate_checkpoint(const input *in, cot_experiment *experiment)
+/* With all experts, behind one batch that takes the cost of memory touched for the first time. */
+static cot_status evaluate_all(cot_experiment *experiment, const input *in,
+                               cot_evaluation *evaluation)
 {
-    const cot_comm *comm = experiment->comm;
-    cot_training_state state = {.params = experiment->params};
-    cot_selector *selector = NULL;
-    cot_evaluation evaluation = {0};
-    COT_TRY(cot_checkpoint_read(comm, in->checkpoint, true, &state));
-    COT_TRY(make_selector(in, experiment, &selector));
-    cot_status status = evaluate(experiment, in, selector, &evaluation);
-    if (status == COT_OK && comm->rank == 0) {
-        size_t experts = cot_model_shape(experiment->model)->E;
-        size_t kept = in->keep > 0 ? in->keep : experts;
-        (in->json ? print_json : print_text)(in, &evaluation, experts, kept);
+    size_t samples = cot_dataset_info_of(experiment->dataset)->samples[in->split];
+    size_t most = experiment->batching.max_batch;
+    cot_batch batch = {.split = in->split, .samples = samples < most ? samples : most};
+    if (samples > 0) (void)cot_experiment_forward(experiment, &batch, NULL, NULL);
+    return cot_evaluate(experiment, in->split, NULL, NULL, evaluation);
+}
+
+static cot_status evaluate_and_report(const input *in, cot_experiment *experiment,
+                                      cot_selector *selector)
+{
+    cot_evaluation part = {0};
+    cot_evaluation all = {0};
+    cot_status status = in->compare ? evaluate_all(experiment, in, &all) : COT_OK;
+    if (status == COT_OK) status = evaluate(experiment, in, selector, &part);
+    if (status == COT_OK && experiment->comm->rank == 0) {
+        cot_eval_report report = {.checkpoint = in->checkpoint,
+                                  .split = in->split,
+                                  .selector = selector_name(in),
+                                  .experts = cot_model_shape(experiment->model)->E,
+                                  .part = &part,
+                                  .all = in->compare ? &all : NULL};
+        (in->json ? cot_eval_print_json : cot_eval_print_text)(&report);
     }
-    cot_evaluation_free(&evaluation);
-    cot_selector_destroy(&selector);
+    cot_evaluation_free(&all);
+    cot_evaluation_free(&part);
     return status;
 }
 
-static cot_status eval(const cot_comm *world, input *in)
+static cot_status eval(const cot_comm *world, const input *in)
 {
-    if (in->checkpoint == NULL)
-        return cot_fail(COT_E_USAGE, "eval: no checkpoint given; see 'coterie help eval'");
-    cot_recipe *recipe = NULL;
-    cot_experiment *experiment = NULL;
-    COT_TRY(load_recipe(world, in, &recipe));
-    cot_status status = cot_experiment_create(world, recipe, &experiment);
-    if (status == COT_OK) status = evaluate_checkpoint(in, experiment);
-    cot_experiment_destroy(&experiment);
-    cot_recipe_destroy(&recipe);
+    cot_trained *trained = NULL;
+    cot_selector *selector = NULL;
+    COT_TRY(check_options(in));
+    COT_TRY(cot_trained_load(world, in->checkpoint, in->override_count, in->overrides, &trained));
+    cot_status status = make_selector(in, trained->experiment, &selector);
+    if (status == COT_OK) status = evaluate_and_report(in, trained->experiment, selector);
+    cot_selector_destroy(&selector);
+    cot_trained_destroy(&trained);
     return status;
 }
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc + 1, sizeof(char *)), .split = COT_SPLIT_TEST};
+    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *)), .split = COT_SPLIT_TEST};
     cot_status status = cot_cli_parse(&cot_command_eval, argc, argv, &in);
     if (status == COT_OK) status = eval(world, &in);
     cot_free(in.overrides);
     return status;
 }
 
-const cot_command cot_command_eval = {"eval", "loss and accuracy of a checkpoint", &argp, run};
+const cot_command cot_command_eval = {"eval", "loss, accuracy and time of a checkpoint's model",
+                                      &argp, run};

@@ -40,16 +40,28 @@ static void take_masses(specializer *s, size_t count)
     }
 }
 
+static cot_status write_numbers(specializer *s, const char *name, size_t first, size_t count)
+{
+    return cot_statistics_write_rows(s->file, name, first, count, s->sample_numbers);
+}
+
+/* A failure on one rank keeps it from no collective call: it is agreed on behind the last. */
 static cot_status write_samples(specializer *s, size_t first, size_t count, const cot_real *outputs)
 {
+    const size_t n = s->ex->outputs;
+    cot_status status[3] = {COT_OK, COT_OK, COT_OK};
     take_masses(s, count);
-    COT_TRY(cot_statistics_write_rows(s->file, "expert_mass", first, count, s->sample_mass));
-    if (!cot_experiment_classifies(s->ex)) return COT_OK;
-    for (size_t i = 0; i < count; i++) s->sample_numbers[i] = s->ex->targets[i].label;
-    COT_TRY(cot_statistics_write_rows(s->file, "label", first, count, s->sample_numbers));
-    for (size_t i = 0; i < count; i++)
-        s->sample_numbers[i] = (int64_t)cot_argmax(s->ex->outputs, outputs + i * s->ex->outputs);
-    return cot_statistics_write_rows(s->file, "prediction", first, count, s->sample_numbers);
+    status[0] = cot_statistics_write_rows(s->file, "expert_mass", first, count, s->sample_mass);
+    if (cot_experiment_classifies(s->ex)) {
+        for (size_t i = 0; i < count; i++) s->sample_numbers[i] = s->ex->targets[i].label;
+        status[1] = write_numbers(s, "label", first, count);
+        for (size_t i = 0; i < count; i++)
+            s->sample_numbers[i] = (int64_t)cot_argmax(n, outputs + i * n);
+        status[2] = write_numbers(s, "prediction", first, count);
+    }
+    for (size_t i = 0; i < 3; i++)
+        if (status[i] != COT_OK) return cot_comm_agree(s->ex->comm, status[i]);
+    return cot_comm_agree(s->ex->comm, COT_OK);
 }
 
 /* ---- the pass ---- */
@@ -67,8 +79,7 @@ static cot_status observe(void *context, const cot_experiment *ex, size_t first,
     COT_TRY(self->routing.batch(self->routing.context, ex, first, count, outputs));
     add_batch(s, count, outputs);
     specialize_advance(s, "studying");
-    return s->options->samples ? cot_comm_agree(ex->comm, write_samples(s, first, count, outputs))
-                               : COT_OK;
+    return s->options->samples ? write_samples(s, first, count, outputs) : COT_OK;
 }
 
 cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out)
