@@ -24,6 +24,7 @@ typedef struct cot_command {
 extern const cot_command cot_command_train;
 extern const cot_command cot_command_eval;
 extern const cot_command cot_command_specialize;
+extern const cot_command cot_command_suite;
 extern const cot_command cot_command_inspect;
 extern const cot_command cot_command_data;
 extern const cot_command cot_command_help;

@@ -1,0 +1,164 @@
+#include "cli/cli.h"
+
+#include <coterie/memory.h>
+#include <coterie/suite.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the options fill in. */
+typedef struct input {
+    const char *recipe;
+    size_t override_count;
+    const char **overrides; /* room for as many as there are arguments */
+    bool list, one, json;
+    size_t member; /* with `one` */
+} input;
+
+/* Beyond any character: these options have long names only. */
+enum { KEY_SET = 256, KEY_MEMBER, KEY_LIST, KEY_FORMAT };
+
+static const struct argp_option options[] = {
+    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
+     0},
+    {"list", KEY_LIST, NULL, 0, "Only list the members, and how far each one is", 0},
+    {"member", KEY_MEMBER, "I", 0, "Only this member, by the number that --list shows", 0},
+    {"format", KEY_FORMAT, "text|json", 0, "How to print the list of members (default: text)", 0},
+    {0}};
+
+static error_t parse_member(const char *text, input *in)
+{
+    in->one = true;
+    return cot_cli_parse_count("--member", text, &in->member) == COT_OK ? 0 : EINVAL;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    input *in = state->input;
+    switch (key) {
+    case KEY_SET:
+        in->overrides[in->override_count++] = argument;
+        return 0;
+    case KEY_LIST:
+        in->list = true;
+        return 0;
+    case KEY_MEMBER:
+        return parse_member(argument, in);
+    case KEY_FORMAT:
+        return cot_cli_parse_format(argument, &in->json) == COT_OK ? 0 : EINVAL;
+    case ARGP_KEY_ARG:
+        if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
+        in->recipe = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse_option,
+    "RECIPE",
+    "Train one recipe with several numbers of experts and seeds, study how the experts of each "
+    "specialize, and make one report of all."
+    "\vThe recipe's suite.experts and suite.seeds say which. Each member is a run folder of its "
+    "own, <output.dir>/e<experts>-s<seed>, with its study in study.h5. SIGTERM and SIGUSR1 save a "
+    "checkpoint and end with exit code 75; the same command goes on, and does nothing twice.\n\n"
+    "  mpirun -n 2 coterie suite jobs/recipes/quickstart-suite.yaml\n"
+    "  coterie suite jobs/recipes/quickstart-suite.yaml --list",
+    NULL,
+    NULL,
+    NULL};
+
+/* ---- the list ---- */
+
+static json_t *json_of_seed(uint64_t seed)
+{
+    char text[24];
+    if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+    snprintf(text, sizeof text, "%" PRIu64, seed); /* JSON's integers are signed here */
+    return json_string(text);
+}
+
+static void print_json(const cot_suite *suite)
+{
+    json_t *members = json_array();
+    size_t done = 0;
+    for (size_t i = 0; i < suite->count; i++) {
+        const cot_suite_member *member = &suite->members[i];
+        done += member->state == COT_MEMBER_DONE;
+        json_array_append_new(
+            members,
+            json_pack("{s:I, s:I, s:o, s:s, s:I, s:I, s:s}", "member", (json_int_t)i, "experts",
+                      (json_int_t)member->experts, "seed", json_of_seed(member->seed), "state",
+                      cot_member_state_name(member->state), "step", (json_int_t)member->step,
+                      "steps", (json_int_t)member->steps, "folder", member->dir));
+    }
+    cot_cli_print_json(json_pack("{s:s, s:I, s:o}", "folder", suite->recipe->output.dir, "done",
+                                 (json_int_t)done, "members", members));
+}
+
+static void print_text(const cot_suite *suite)
+{
+    printf("%6s %7s %4s  %-9s  %13s  %s\n", "member", "experts", "seed", "state", "step", "folder");
+    for (size_t i = 0; i < suite->count; i++) {
+        const cot_suite_member *member = &suite->members[i];
+        char step[48];
+        snprintf(step, sizeof step, "%" PRIu64 "/%" PRIu64, member->step, member->steps);
+        printf("%6zu %7" PRIu64 " %4" PRIu64 "  %-9s  %13s  %s\n", i, member->experts, member->seed,
+               cot_member_state_name(member->state), step, member->dir);
+    }
+    fflush(stdout);
+}
+
+/* ---- the work ---- */
+
+static cot_status check_member(const input *in, const cot_suite *suite)
+{
+    if (!in->one || in->member < suite->count) return COT_OK;
+    return cot_fail(COT_E_USAGE,
+                    "--member: the members are 0 to %zu; 'coterie suite %s --list' shows them",
+                    suite->count - 1, in->recipe);
+}
+
+static cot_status run_suite(const cot_comm *world, const input *in, cot_suite *suite)
+{
+    cot_status status = COT_OK;
+    COT_TRY(check_member(in, suite));
+    if (!in->list)
+        status = in->one ? cot_suite_run(world, suite, in->member, 1)
+                         : cot_suite_run(world, suite, 0, suite->count);
+    if (world->rank == 0) (in->json ? print_json : print_text)(suite);
+    return status;
+}
+
+static cot_status suite_command(const cot_comm *world, const input *in)
+{
+    if (in->recipe == NULL)
+        return cot_fail(COT_E_USAGE, "suite: no recipe given; see 'coterie help suite'");
+    if (in->list && in->one)
+        return cot_fail(COT_E_USAGE, "suite: --list shows all members; leave out --member");
+    cot_specialize_options study = cot_specialize_defaults();
+    cot_recipe *recipe = NULL;
+    cot_suite *suite = NULL;
+    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    cot_status status = cot_suite_create(world, recipe, &study, &suite);
+    if (status == COT_OK) status = run_suite(world, in, suite);
+    cot_suite_destroy(&suite);
+    cot_recipe_destroy(&recipe);
+    return status;
+}
+
+static cot_status run(const cot_comm *world, int argc, char **argv)
+{
+    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    cot_status status = cot_cli_parse(&cot_command_suite, argc, argv, &in);
+    if (status == COT_OK) status = suite_command(world, &in);
+    cot_free(in.overrides);
+    return status;
+}
+
+const cot_command cot_command_suite = {
+    "suite", "train and study a recipe with several numbers of experts", &argp, run};
