@@ -1,5 +1,7 @@
 #include "run/checkpoint_layout.h"
 
+#include "run/origin.h"
+
 #include <coterie/memory.h>
 
 #include <stdio.h>
@@ -89,21 +91,7 @@ cot_status cot_checkpoint_read_progress(const cot_h5_file *file, cot_progress *p
 
 cot_status cot_checkpoint_check_format(const cot_h5_file *file)
 {
-    char *format = NULL;
-    uint64_t version = 0;
-    COT_TRY(cot_h5_get_text(file, "/", "format", &format));
-    bool ours = strcmp(format, COT_CHECKPOINT_FORMAT) == 0;
-    cot_status status = COT_OK;
-    if (!ours)
-        status = cot_fail(COT_E_DATA, "%s: its format is '%s', not '%s'", cot_h5_path(file), format,
-                          COT_CHECKPOINT_FORMAT);
-    cot_free(format);
-    if (status != COT_OK) return status;
-    COT_TRY(cot_h5_get_uint(file, "/", "format_version", &version));
-    if (version != COT_CHECKPOINT_VERSION)
-        return cot_fail(COT_E_DATA, "%s: its format version is %llu; this program reads version %d",
-                        cot_h5_path(file), (unsigned long long)version, COT_CHECKPOINT_VERSION);
-    return COT_OK;
+    return cot_origin_check(file, COT_CHECKPOINT_FORMAT, COT_CHECKPOINT_VERSION);
 }
 
 enum { SHAPE_TEXT_SIZE = 128 };

@@ -1,82 +1,22 @@
 #include "run/checkpoint_layout.h"
+#include "run/origin.h"
+#include "run/replace.h"
 
-#include <coterie/clock.h>
 #include <coterie/memory.h>
 #include <coterie/run_folder.h>
-#include <coterie/version.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- where and when, the same text on every rank: HDF5 wants equal attributes from all ---- */
-
-typedef struct identity {
-    char *host, *written, *slurm_job_id; /* slurm_job_id empty outside of Slurm */
-} identity;
-
-static identity take_identity(const cot_comm *comm)
-{
-    char host[256] = "";
-    char written[COT_TIMESTAMP_SIZE];
-    const char *job = getenv("SLURM_JOB_ID");
-    gethostname(host, sizeof host - 1);
-    cot_timestamp(written);
-    return (identity){cot_comm_broadcast_text(comm, host), cot_comm_broadcast_text(comm, written),
-                      cot_comm_broadcast_text(comm, job != NULL ? job : "")};
-}
-
-static void free_identity(identity *self)
-{
-    cot_free(self->host);
-    cot_free(self->written);
-    cot_free(self->slurm_job_id);
-}
-
 /* ---- the content ---- */
 
-static cot_status write_numbers(cot_h5_file *file, const cot_comm *comm,
-                                const cot_training_state *state, const cot_checkpoint_info *info)
+static cot_status write_attributes(cot_h5_file *file, const cot_origin *origin,
+                                   const cot_progress *progress, const cot_checkpoint_info *info)
 {
-    const struct {
-        const char *name;
-        uint64_t value;
-    } numbers[] = {{"format_version", COT_CHECKPOINT_VERSION},
-                   {"step", state->progress.step},
-                   {"epoch", state->progress.epoch},
-                   {"samples_seen", state->progress.samples_seen},
-                   {"seed", info->seed},
-                   {"ranks", (uint64_t)comm->size},
-                   {"data_checksum", info->data_checksum},
-                   {"blas_threads", info->blas_threads},
-                   {"grains", info->grains},
-                   {"expert_replicas", info->expert_replicas}};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        COT_TRY(cot_h5_set_uint(file, "/", numbers[i].name, numbers[i].value));
-    return COT_OK;
-}
-
-static cot_status write_texts(cot_h5_file *file, const identity *self,
-                              const cot_checkpoint_info *info)
-{
-    const struct {
-        const char *name, *value;
-    } texts[] = {{"format", COT_CHECKPOINT_FORMAT},
-                 {"recipe", info->recipe},
-                 {"coterie_version", cot_version()},
-                 {"build", cot_build()},
-                 {"host", self->host},
-                 {"started", info->started},
-                 {"written", self->written},
-                 {"blas_core", info->blas_core},
-                 {"exchange", info->exchange}};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        COT_TRY(cot_h5_set_text(file, "/", texts[i].name, texts[i].value));
-    if (self->slurm_job_id[0] == '\0') return COT_OK;
-    return cot_h5_set_text(file, "/", "slurm_job_id", self->slurm_job_id);
+    COT_TRY(cot_origin_write(file, origin, COT_CHECKPOINT_FORMAT, COT_CHECKPOINT_VERSION, info));
+    COT_TRY(cot_h5_set_uint(file, "/", "step", progress->step));
+    COT_TRY(cot_h5_set_uint(file, "/", "epoch", progress->epoch));
+    return cot_h5_set_uint(file, "/", "samples_seen", progress->samples_seen);
 }
 
 /* The rows of a parameter that this rank writes: its experts in the first expert group; all of a
@@ -115,11 +55,10 @@ static cot_status write_arrays(cot_h5_file *file, const cot_comm *comm,
     return COT_OK;
 }
 
-static cot_status write_content(cot_h5_file *file, const cot_comm *comm, const identity *self,
+static cot_status write_content(cot_h5_file *file, const cot_comm *comm, const cot_origin *origin,
                                 const cot_training_state *state, const cot_checkpoint_info *info)
 {
-    COT_TRY(write_texts(file, self, info));
-    COT_TRY(write_numbers(file, comm, state, info));
+    COT_TRY(write_attributes(file, origin, &state->progress, info));
     COT_TRY(cot_checkpoint_write_progress(file, &state->progress));
     COT_TRY(cot_h5_create_group(file, "/optimizer"));
     COT_TRY(cot_h5_set_uint(file, "/optimizer", "step", state->progress.step));
@@ -130,28 +69,15 @@ static cot_status write_partial(const cot_comm *comm, const char *path,
                                 const cot_training_state *state, const cot_checkpoint_info *info)
 {
     cot_h5_file *file = NULL;
-    identity self = take_identity(comm);
+    cot_origin origin = cot_origin_take(comm);
     cot_status status = cot_h5_create(comm, path, &file);
     if (status == COT_OK) {
-        status = write_content(file, comm, &self, state, info);
+        status = write_content(file, comm, &origin, state, info);
         cot_status finished = cot_h5_finish(&file);
         if (status == COT_OK) status = finished;
         status = cot_comm_agree(comm, status);
     }
-    free_identity(&self);
-    return status;
-}
-
-/* ---- onto the disk ---- */
-
-/* On every rank, for what a rank of another node wrote lies in that node's memory. */
-static cot_status sync_file(const char *path)
-{
-    cot_status status = COT_OK;
-    int descriptor = open(path, O_RDWR | O_CLOEXEC);
-    if (descriptor < 0 || fsync(descriptor) != 0)
-        status = cot_fail(COT_E_IO, "%s: cannot be synchronized: %s", path, strerror(errno));
-    if (descriptor >= 0) close(descriptor);
+    cot_origin_free(&origin);
     return status;
 }
 
@@ -217,10 +143,7 @@ static cot_status verify_partial(const cot_comm *comm, const char *path,
 
 static cot_status publish(const char *dir, const char *partial, const char *path)
 {
-    if (rename(partial, path) != 0)
-        return cot_fail(COT_E_IO, "%s: cannot be renamed to %s: %s", partial, path,
-                        strerror(errno));
-    COT_TRY(cot_run_folder_sync(dir));
+    COT_TRY(cot_replace_publish(partial, path));
     COT_TRY(cot_run_folder_link(dir, "latest.h5", strrchr(path, '/') + 1));
     return cot_run_folder_sync(dir);
 }
@@ -229,9 +152,9 @@ cot_status cot_checkpoint_write(const cot_comm *comm, const char *dir,
                                 const cot_training_state *state, const cot_checkpoint_info *info)
 {
     char *path = cot_run_folder_checkpoint(dir, state->progress.step);
-    char *partial = cot_strprintf("%s.partial", path);
+    char *partial = cot_replace_partial(path);
     cot_status status = write_partial(comm, partial, state, info);
-    if (status == COT_OK) status = cot_comm_agree(comm, sync_file(partial));
+    if (status == COT_OK) status = cot_comm_agree(comm, cot_replace_sync(partial));
     if (status == COT_OK) status = cot_comm_agree(comm, verify_partial(comm, partial, state));
     if (status == COT_OK)
         status = cot_comm_agree(comm, comm->rank == 0 ? publish(dir, partial, path) : COT_OK);

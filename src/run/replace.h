@@ -1,0 +1,26 @@
+/** How a file comes into place: complete, or not at all.
+ *
+ * Its content is written under another name first, put on the disk, looked at again, and then
+ * renamed; until then whatever had the name keeps it. */
+#ifndef COTERIE_REPLACE_H
+#define COTERIE_REPLACE_H
+
+#include <coterie/status.h>
+
+/** The name to write under (allocated). */
+char *cot_replace_partial(const char *path);
+
+/** Put what this process wrote on the disk: on every rank, for what a rank of another node wrote
+ * lies in that node's memory. Not collective.
+ * Errors: COT_E_IO. */
+COT_MUST_CHECK cot_status cot_replace_sync(const char *partial);
+
+/** Rename, and make sure that the name survives a crash of the machine. Not collective.
+ * Errors: COT_E_IO. */
+COT_MUST_CHECK cot_status cot_replace_publish(const char *partial, const char *path);
+
+/** Copy a file to the name to write under, so that more can be written there. Not collective.
+ * Errors: COT_E_IO, COT_E_CREATE. */
+COT_MUST_CHECK cot_status cot_replace_copy(const char *path, const char *partial);
+
+#endif
