@@ -2,8 +2,9 @@
  *
  *     f_e(x) = W2^T act(W1^T x + b1) + b2
  *
- * Knows nothing of MPI. An expert's product takes the rows of one grain, so its shape does not
- * depend on the ranks; weight gradients add the grains in the order of their index. */
+ * Knows nothing of MPI. An expert's product takes all its rows: those of the whole batch, or of the
+ * expert group's part of it, whatever the number of ranks. So its shape, and with it the bits, do
+ * not depend on the ranks. */
 #ifndef COTERIE_EXPERT_BANK_H
 #define COTERIE_EXPERT_BANK_H
 
@@ -15,10 +16,10 @@
 typedef struct cot_expert_bank cot_expert_bank;
 
 /** Register w1 [E,D,H], b1 [E,H], w2 [E,H,D], b2 [E,D] (biases when `bias`) under
- * "<prefix>.experts", and take workspace for buffers of at most `rows` rows, of which one expert in
- * one grain has at most `block_rows`. Initial values are uniform in +-1/sqrt(fan_in). */
+ * "<prefix>.experts", and take workspace for buffers of at most `rows` rows, of which one expert
+ * has at most `expert_rows`. Initial values are uniform in +-1/sqrt(fan_in). */
 cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
-                                        bool bias, size_t rows, size_t block_rows,
+                                        bool bias, size_t rows, size_t expert_rows,
                                         cot_params *params, const char *prefix);
 void cot_expert_bank_destroy(cot_expert_bank **bank);
 

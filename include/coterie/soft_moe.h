@@ -16,6 +16,7 @@
 typedef struct cot_batching {
     size_t max_batch; /**< samples of a batch over all ranks, at the most */
     size_t grains;    /**< G */
+    bool messages;    /**< slots travel by messages even inside a node */
 } cot_batching;
 
 typedef struct cot_soft_moe_options {

@@ -4,31 +4,47 @@
 
 #include <string.h>
 
-/* What one rank's table of slots looks like, with the memory behind it. */
+/* What one side's table of slots looks like, with the memory behind it. */
 typedef struct table {
     cot_slots slots;
     size_t *samples, *first;
 } table;
 
+/* Memory of all ranks of the group, one after the other. */
+typedef struct shared {
+    MPI_Win window;
+    cot_real *base;
+} shared;
+
 struct cot_exchange {
     const cot_comm *comm;
-    size_t experts, slots_per_expert, grains, max_batch;
+    size_t experts, slots_per_expert, width, grains, max_batch;
     size_t first_expert, owned_experts;
-    size_t rounds;  /* the most grains that a rank of the group has */
+    bool is_shared;
     size_t planned; /* samples of the full plan in force; 0: none */
-    cot_grains home_grains, owned_grains;
+    cot_grains home_grains;
     table home, owned;
+    size_t *used;      /* [members,E]: samples of each member that use each expert */
+    shared windows[2]; /* of inputs and outputs; none on a group of one rank */
+    cot_slot_buffers buffers;
+    /* Messages, by member: its part of the home buffer and of the owned one, each as one element of
+     * a type of its own, or none. */
     MPI_Datatype row; /* D numbers */
-    /* By round and group rank, in rows: what goes out of the home buffer, and what comes into the
-     * owned one. */
-    int *home_counts, *home_displs, *owned_counts, *owned_displs;
+    MPI_Datatype *home_parts, *owned_parts;
+    int *home_counts, *owned_counts, *displs;
+    int *lengths, *places; /* [owned slots], for making types */
 };
 
-static table table_create(size_t grains, size_t experts, size_t slots_per_expert)
+static size_t group_size(const cot_exchange *ex)
 {
-    table t = {.samples = cot_alloc(grains * experts, sizeof(size_t)),
-               .first = cot_alloc(grains * experts, sizeof(size_t))};
-    t.slots = (cot_slots){grains, experts, slots_per_expert, t.samples, t.first};
+    return (size_t)ex->comm->group_size;
+}
+
+static table table_create(size_t experts, size_t slots_per_expert)
+{
+    table t = {.samples = cot_alloc(experts, sizeof(size_t)),
+               .first = cot_alloc(experts, sizeof(size_t))};
+    t.slots = (cot_slots){experts, slots_per_expert, t.samples, t.first};
     return t;
 }
 
@@ -38,20 +54,202 @@ static void table_destroy(table *t)
     cot_free(t->samples);
 }
 
-/* Rows lie one after the other: grain by grain, expert by expert. */
-static void table_place_rows(table *t)
+static size_t home_rows(const cot_exchange *ex)
 {
-    size_t next = 0;
-    for (size_t i = 0; i < t->slots.grains * t->slots.experts; i++) {
-        t->first[i] = next;
-        next += t->slots.slots_per_expert * t->samples[i];
+    size_t samples = cot_grains_capacity(ex->max_batch, ex->grains, (size_t)ex->comm->size,
+                                         (size_t)ex->comm->rank);
+    return samples * ex->experts * ex->slots_per_expert;
+}
+
+size_t cot_exchange_expert_rows(const cot_exchange *ex)
+{
+    size_t samples = cot_grains_capacity(ex->max_batch, ex->grains, (size_t)ex->comm->replica_count,
+                                         (size_t)ex->comm->replica);
+    return samples * ex->slots_per_expert;
+}
+
+size_t cot_exchange_owned_rows(const cot_exchange *ex)
+{
+    return cot_exchange_expert_rows(ex) * ex->owned_experts;
+}
+
+/* ---- memory ---- */
+
+/* Whether all ranks of the group run on one node. Collective over the group. */
+static bool on_one_node(const cot_comm *comm)
+{
+    MPI_Comm node;
+    int size = 0;
+    COT_MPI(MPI_Comm_split_type(comm->group, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    COT_MPI(MPI_Comm_size(node, &size));
+    COT_MPI(MPI_Comm_free(&node));
+    int all = size == comm->group_size;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, comm->group));
+    return all != 0;
+}
+
+static void shared_destroy(shared *memory)
+{
+    if (memory->base == NULL) return;
+    COT_MPI(MPI_Win_unlock_all(memory->window));
+    COT_MPI(MPI_Win_free(&memory->window));
+    memory->base = NULL;
+}
+
+/* Every rank brings the memory of its experts. False where the node has too little memory to share,
+ * on every rank alike. Collective over the group. */
+static bool shared_create(const cot_exchange *ex, shared *memory)
+{
+    MPI_Comm group = ex->comm->group;
+    MPI_Aint bytes = (MPI_Aint)(cot_exchange_owned_rows(ex) * ex->width * sizeof(cot_real));
+    MPI_Errhandler before;
+    void *own = NULL;
+    COT_MPI(MPI_Comm_get_errhandler(group, &before));
+    COT_MPI(MPI_Comm_set_errhandler(group, MPI_ERRORS_RETURN));
+    int good = MPI_Win_allocate_shared(bytes, (int)sizeof(cot_real), MPI_INFO_NULL, group, &own,
+                                       &memory->window) == MPI_SUCCESS;
+    COT_MPI(MPI_Comm_set_errhandler(group, before));
+    COT_MPI(MPI_Errhandler_free(&before));
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, group));
+    if (!good) return false;
+    MPI_Aint size = 0;
+    int unit = 0;
+    COT_MPI(MPI_Win_shared_query(memory->window, MPI_PROC_NULL, &size, &unit, &memory->base));
+    COT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window));
+    return true;
+}
+
+/* One rank alone shares with nobody, but in the same way. */
+static void take_own_buffers(cot_exchange *ex)
+{
+    size_t owned = cot_exchange_owned_rows(ex) * ex->width;
+    cot_slot_buffers *b = &ex->buffers;
+    b->owned_in = cot_alloc(owned, sizeof(cot_real));
+    b->owned_out = cot_alloc(owned, sizeof(cot_real));
+    b->home_in = b->owned_in;
+    b->home_out = b->owned_out;
+    if (ex->is_shared) return;
+    b->home_out = cot_alloc(home_rows(ex) * ex->width, sizeof(cot_real));
+    b->home_in = b->home_out;
+}
+
+static bool take_shared_buffers(cot_exchange *ex)
+{
+    bool good = shared_create(ex, &ex->windows[0]) && shared_create(ex, &ex->windows[1]);
+    if (!good) {
+        shared_destroy(&ex->windows[0]);
+        return false;
+    }
+    cot_real *in = ex->windows[0].base;
+    cot_real *out = ex->windows[1].base;
+    ex->buffers = (cot_slot_buffers){in, out, in, out};
+    return true;
+}
+
+static void take_buffers(cot_exchange *ex, bool messages)
+{
+    bool alone = group_size(ex) == 1;
+    ex->is_shared = alone;
+    if (!alone && !messages && on_one_node(ex->comm)) ex->is_shared = take_shared_buffers(ex);
+    if (alone || !ex->is_shared) take_own_buffers(ex);
+}
+
+static void release_buffers(cot_exchange *ex)
+{
+    const cot_slot_buffers *b = &ex->buffers;
+    if (ex->windows[0].base == NULL) {
+        if (b->home_out != b->owned_out) cot_free(b->home_out);
+        cot_free(b->owned_out);
+        cot_free(b->owned_in);
+    }
+    shared_destroy(&ex->windows[1]);
+    shared_destroy(&ex->windows[0]);
+}
+
+static void take_message_plan(cot_exchange *ex)
+{
+    size_t members = group_size(ex);
+    size_t slots = ex->owned_experts * ex->slots_per_expert + 1;
+    ex->home_parts = cot_alloc(members, sizeof *ex->home_parts);
+    ex->owned_parts = cot_alloc(members, sizeof *ex->owned_parts);
+    ex->home_counts = cot_alloc(members, sizeof(int));
+    ex->owned_counts = cot_alloc(members, sizeof(int));
+    ex->displs = cot_alloc(members, sizeof(int));
+    ex->lengths = cot_alloc(slots, sizeof(int));
+    ex->places = cot_alloc(slots, sizeof(int));
+    COT_MPI(MPI_Type_contiguous(cot_comm_int(ex->width), COT_MPI_REAL, &ex->row));
+    COT_MPI(MPI_Type_commit(&ex->row));
+    for (size_t m = 0; m < members; m++) ex->home_parts[m] = ex->owned_parts[m] = MPI_DATATYPE_NULL;
+}
+
+static void free_parts(cot_exchange *ex)
+{
+    for (size_t m = 0; m < group_size(ex); m++) {
+        if (ex->home_parts[m] == MPI_DATATYPE_NULL) continue;
+        COT_MPI(MPI_Type_free(&ex->owned_parts[m]));
+        COT_MPI(MPI_Type_free(&ex->home_parts[m]));
     }
 }
 
-static size_t group_size(const cot_exchange *ex)
+static void release_message_plan(cot_exchange *ex)
 {
-    return (size_t)ex->comm->group_size;
+    free_parts(ex);
+    COT_MPI(MPI_Type_free(&ex->row));
+    cot_free(ex->places);
+    cot_free(ex->lengths);
+    cot_free(ex->displs);
+    cot_free(ex->owned_counts);
+    cot_free(ex->home_counts);
+    cot_free(ex->owned_parts);
+    cot_free(ex->home_parts);
 }
+
+cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t slots_per_expert,
+                                  size_t width, size_t grains, size_t max_batch, bool messages)
+{
+    cot_exchange *ex = cot_alloc(1, sizeof *ex);
+    *ex = (cot_exchange){.comm = comm,
+                         .experts = experts,
+                         .slots_per_expert = slots_per_expert,
+                         .width = width,
+                         .grains = grains,
+                         .max_batch = max_batch};
+    size_t members = group_size(ex);
+    size_t me = (size_t)comm->group_rank;
+    ex->first_expert = cot_shard_begin(experts, members, me);
+    ex->owned_experts = cot_shard_size(experts, members, me);
+    ex->home = table_create(experts, slots_per_expert);
+    ex->owned = table_create(ex->owned_experts, slots_per_expert);
+    ex->used = cot_alloc(members * experts, sizeof *ex->used);
+    take_buffers(ex, messages);
+    if (!ex->is_shared) take_message_plan(ex);
+    return ex;
+}
+
+void cot_exchange_destroy(cot_exchange **exchange)
+{
+    cot_exchange *ex = *exchange;
+    if (ex == NULL) return;
+    if (!ex->is_shared) release_message_plan(ex);
+    release_buffers(ex);
+    cot_free(ex->used);
+    table_destroy(&ex->owned);
+    table_destroy(&ex->home);
+    cot_free(ex);
+    *exchange = NULL;
+}
+
+const cot_slot_buffers *cot_exchange_buffers(const cot_exchange *ex)
+{
+    return &ex->buffers;
+}
+
+bool cot_exchange_is_shared(const cot_exchange *ex)
+{
+    return ex->is_shared;
+}
+
+/* ---- plans ---- */
 
 /* The grains of the group's rank `member`. */
 static cot_grains grains_of_member(const cot_exchange *ex, size_t samples, size_t member)
@@ -60,185 +258,128 @@ static cot_grains grains_of_member(const cot_exchange *ex, size_t samples, size_
     return cot_grains_of(samples, ex->grains, (size_t)ex->comm->size, world_rank);
 }
 
-cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t slots_per_expert,
-                                  size_t width, size_t grains, size_t max_batch)
+/* Samples that use expert e, of the members before `end`. */
+static size_t used_before(const cot_exchange *ex, size_t e, size_t end)
 {
-    cot_exchange *ex = cot_alloc(1, sizeof *ex);
-    *ex = (cot_exchange){.comm = comm,
-                         .experts = experts,
-                         .slots_per_expert = slots_per_expert,
-                         .grains = grains,
-                         .max_batch = max_batch};
-    size_t members = group_size(ex);
-    size_t me = (size_t)comm->group_rank;
-    ex->first_expert = cot_shard_begin(experts, members, me);
-    ex->owned_experts = cot_shard_size(experts, members, me);
-    size_t group_grains =
-        cot_shard_size(grains, (size_t)comm->replica_count, (size_t)comm->replica);
-    for (size_t member = 0; member < members; member++) {
-        cot_grains theirs = grains_of_member(ex, max_batch, member);
-        if (theirs.end - theirs.first > ex->rounds) ex->rounds = theirs.end - theirs.first;
+    size_t samples = 0;
+    for (size_t m = 0; m < end; m++) samples += ex->used[m * ex->experts + e];
+    return samples;
+}
+
+/* The owners' tables, of which this rank keeps its experts' part; where memory is shared, also its
+ * samples' part. */
+static void place_shared_rows(cot_exchange *ex)
+{
+    size_t next = 0;
+    for (size_t e = 0; e < ex->experts; e++) {
+        size_t samples = used_before(ex, e, group_size(ex));
+        if (e >= ex->first_expert && e < ex->first_expert + ex->owned_experts) {
+            ex->owned.samples[e - ex->first_expert] = samples;
+            ex->owned.first[e - ex->first_expert] = next;
+        }
+        ex->home.samples[e] = samples;
+        ex->home.first[e] = next + used_before(ex, e, (size_t)ex->comm->group_rank);
+        next += ex->slots_per_expert * samples;
     }
-    cot_grains mine = grains_of_member(ex, max_batch, me);
-    ex->home = table_create(mine.end - mine.first, experts, slots_per_expert);
-    ex->owned = table_create(group_grains, ex->owned_experts, slots_per_expert);
-    ex->home_counts = cot_alloc(ex->rounds * members, sizeof(int));
-    ex->home_displs = cot_alloc(ex->rounds * members, sizeof(int));
-    ex->owned_counts = cot_alloc(ex->rounds * members, sizeof(int));
-    ex->owned_displs = cot_alloc(ex->rounds * members, sizeof(int));
-    COT_MPI(MPI_Type_contiguous(cot_comm_int(width), COT_MPI_REAL, &ex->row));
-    COT_MPI(MPI_Type_commit(&ex->row));
-    return ex;
 }
 
-void cot_exchange_destroy(cot_exchange **exchange)
+/* Without shared memory, both sides have buffers of their own, which begin with their own rows. */
+static void place_own_rows(cot_exchange *ex)
 {
-    cot_exchange *ex = *exchange;
-    if (ex == NULL) return;
-    COT_MPI(MPI_Type_free(&ex->row));
-    cot_free(ex->owned_displs);
-    cot_free(ex->owned_counts);
-    cot_free(ex->home_displs);
-    cot_free(ex->home_counts);
-    table_destroy(&ex->owned);
-    table_destroy(&ex->home);
-    cot_free(ex);
-    *exchange = NULL;
+    const size_t *mine = ex->used + (size_t)ex->comm->group_rank * ex->experts;
+    size_t next = 0;
+    for (size_t e = 0; e < ex->experts; e++) {
+        ex->home.samples[e] = mine[e];
+        ex->home.first[e] = next;
+        next += ex->slots_per_expert * mine[e];
+    }
+    next = 0;
+    for (size_t e = 0; e < ex->owned_experts; e++) {
+        ex->owned.samples[e] = used_before(ex, ex->first_expert + e, group_size(ex));
+        ex->owned.first[e] = next;
+        next += ex->slots_per_expert * ex->owned.samples[e];
+    }
 }
 
-bool cot_exchange_is_local(const cot_exchange *ex)
+/* Blocks of rows as one element, which counts unless it is empty. */
+static int make_part(const cot_exchange *ex, int blocks, MPI_Datatype *part)
 {
-    return ex->comm->group_size == 1;
+    COT_MPI(MPI_Type_indexed(blocks, ex->lengths, ex->places, ex->row, part));
+    COT_MPI(MPI_Type_commit(part));
+    return blocks > 0;
 }
 
-size_t cot_exchange_home_rows(const cot_exchange *ex)
+/* The rows of a member's experts are one block of the home buffer. */
+static void plan_home_part(cot_exchange *ex, size_t member)
 {
-    size_t samples = cot_grains_capacity(ex->max_batch, ex->grains, (size_t)ex->comm->size,
-                                         (size_t)ex->comm->rank);
-    return samples * ex->experts * ex->slots_per_expert;
+    size_t begin = cot_shard_begin(ex->experts, group_size(ex), member);
+    size_t end = cot_shard_begin(ex->experts, group_size(ex), member + 1);
+    size_t rows = 0;
+    for (size_t e = begin; e < end; e++) rows += cot_slots_rows(&ex->home.slots, e);
+    ex->lengths[0] = cot_comm_int(rows);
+    ex->places[0] = begin < end ? cot_comm_int(ex->home.first[begin]) : 0;
+    ex->home_counts[member] = make_part(ex, rows > 0, &ex->home_parts[member]);
 }
 
-size_t cot_exchange_owned_rows(const cot_exchange *ex)
+/* Those of a member's samples are a few rows of each slot in the owned buffer. */
+static void plan_owned_part(cot_exchange *ex, size_t member)
 {
-    size_t samples = cot_grains_capacity(ex->max_batch, ex->grains, (size_t)ex->comm->replica_count,
-                                         (size_t)ex->comm->replica);
-    return samples * ex->owned_experts * ex->slots_per_expert;
-}
-
-static size_t begin_of_experts(const cot_exchange *ex, size_t member)
-{
-    return cot_shard_begin(ex->experts, group_size(ex), member);
-}
-
-/* A piece of a buffer, in elements of whatever the buffer holds. */
-typedef struct span {
-    size_t first, count;
-} span;
-
-/* The rows of grain g for the experts [begin, end): one piece, by the order of rows. */
-static span rows_of(const table *t, size_t g, size_t begin, size_t end)
-{
-    span rows = {begin < end ? cot_slots_first(&t->slots, g, begin) : 0, 0};
-    for (size_t e = begin; e < end; e++) rows.count += cot_slots_rows(&t->slots, g, e);
-    return rows;
-}
-
-/* The same experts' entries in the table itself, [grains, experts]. */
-static span entries_of(const table *t, size_t g, size_t begin, size_t end)
-{
-    return (span){g * t->slots.experts + begin, end - begin};
-}
-
-/* Counts and displacements of every round: in round i, each rank's i-th grain travels, if it has
- * one. */
-static void plan_rounds(cot_exchange *ex, span (*part)(const table *, size_t, size_t, size_t))
-{
-    for (size_t round = 0; round < ex->rounds; round++) {
-        for (size_t member = 0; member < group_size(ex); member++) {
-            cot_grains theirs = grains_of_member(ex, ex->home_grains.samples, member);
-            span out = {0, 0};
-            span in = {0, 0};
-            if (round < ex->home.slots.grains)
-                out = part(&ex->home, round, begin_of_experts(ex, member),
-                           begin_of_experts(ex, member + 1));
-            if (theirs.first + round < theirs.end)
-                in = part(&ex->owned, theirs.first + round - ex->owned_grains.first, 0,
-                          ex->owned_experts);
-            size_t at = round * group_size(ex) + member;
-            ex->home_counts[at] = cot_comm_int(out.count);
-            ex->home_displs[at] = cot_comm_int(out.first);
-            ex->owned_counts[at] = cot_comm_int(in.count);
-            ex->owned_displs[at] = cot_comm_int(in.first);
+    int blocks = 0;
+    for (size_t e = 0; e < ex->owned_experts; e++) {
+        size_t expert = ex->first_expert + e;
+        size_t place = used_before(ex, expert, member);
+        size_t samples = ex->used[member * ex->experts + expert];
+        for (size_t p = 0; p < ex->slots_per_expert && samples > 0; p++, blocks++) {
+            ex->lengths[blocks] = cot_comm_int(samples);
+            ex->places[blocks] = cot_comm_int(cot_slots_row(&ex->owned.slots, e, p, place));
         }
     }
+    ex->owned_counts[member] = make_part(ex, blocks, &ex->owned_parts[member]);
 }
 
-static void plan_rows(cot_exchange *ex)
+static void place_rows(cot_exchange *ex)
 {
-    table_place_rows(&ex->home);
-    table_place_rows(&ex->owned);
-    plan_rounds(ex, rows_of);
-}
-
-/* All rounds of one direction; counts and displacements in elements of `type`. */
-static void travel(const cot_exchange *ex, MPI_Datatype type, const void *send,
-                   const int *send_counts, const int *send_displs, void *receive,
-                   const int *receive_counts, const int *receive_displs)
-{
-    for (size_t round = 0; round < ex->rounds; round++) {
-        size_t at = round * group_size(ex);
-        COT_MPI(MPI_Alltoallv(send, send_counts + at, send_displs + at, type, receive,
-                              receive_counts + at, receive_displs + at, type, ex->comm->group));
+    if (ex->is_shared) {
+        place_shared_rows(ex);
+        return;
     }
-}
-
-static void set_grains(cot_exchange *ex, size_t samples)
-{
-    COT_ASSERT(samples <= ex->max_batch);
-    ex->home_grains = grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
-    ex->owned_grains = cot_grains_of(samples, ex->grains, (size_t)ex->comm->replica_count,
-                                     (size_t)ex->comm->replica);
-}
-
-/* Every expert is used by every sample of the grain. */
-static void fill_full(table *t, const cot_grains *grains)
-{
-    for (size_t g = 0; g < t->slots.grains; g++)
-        for (size_t e = 0; e < t->slots.experts; e++)
-            t->samples[g * t->slots.experts + e] = cot_grain_size(grains, grains->first + g);
+    place_own_rows(ex);
+    free_parts(ex);
+    for (size_t m = 0; m < group_size(ex); m++) {
+        plan_home_part(ex, m);
+        plan_owned_part(ex, m);
+    }
 }
 
 void cot_exchange_plan(cot_exchange *ex, size_t samples)
 {
     if (ex->planned == samples && samples > 0) return;
-    set_grains(ex, samples);
-    fill_full(&ex->home, &ex->home_grains);
-    fill_full(&ex->owned, &ex->owned_grains);
-    plan_rows(ex);
+    COT_ASSERT(samples <= ex->max_batch);
+    for (size_t m = 0; m < group_size(ex); m++) {
+        cot_grains theirs = grains_of_member(ex, samples, m);
+        for (size_t e = 0; e < ex->experts; e++)
+            ex->used[m * ex->experts + e] = cot_grains_size(&theirs);
+    }
+    ex->home_grains = grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
+    place_rows(ex);
     ex->planned = samples;
 }
 
 void cot_exchange_plan_kept(cot_exchange *ex, size_t samples, const size_t *used)
 {
     _Static_assert(sizeof(size_t) == sizeof(unsigned long), "MPI_UNSIGNED_LONG carries size_t");
-    set_grains(ex, samples);
-    memcpy(ex->home.samples, used, ex->home.slots.grains * ex->experts * sizeof *used);
-    /* First the owners learn how many samples of each grain use each of their experts. */
-    plan_rounds(ex, entries_of);
-    travel(ex, MPI_UNSIGNED_LONG, ex->home.samples, ex->home_counts, ex->home_displs,
-           ex->owned.samples, ex->owned_counts, ex->owned_displs);
-    plan_rows(ex);
+    COT_ASSERT(samples <= ex->max_batch);
+    int experts = cot_comm_int(ex->experts);
+    COT_MPI(MPI_Allgather(used, experts, MPI_UNSIGNED_LONG, ex->used, experts, MPI_UNSIGNED_LONG,
+                          ex->comm->group));
+    ex->home_grains = grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
+    place_rows(ex);
     ex->planned = 0;
 }
 
 const cot_grains *cot_exchange_home_grains(const cot_exchange *ex)
 {
     return &ex->home_grains;
-}
-
-const cot_grains *cot_exchange_owned_grains(const cot_exchange *ex)
-{
-    return &ex->owned_grains;
 }
 
 const cot_slots *cot_exchange_home_slots(const cot_exchange *ex)
@@ -251,20 +392,46 @@ const cot_slots *cot_exchange_owned_slots(const cot_exchange *ex)
     return &ex->owned.slots;
 }
 
-void cot_exchange_to_owners(cot_exchange *ex, const cot_real *home, cot_real *owned)
+/* ---- moving ---- */
+
+/* What one rank wrote before, the others see behind it. */
+static void meet(cot_exchange *ex, const shared *memory)
 {
-    if (cot_exchange_is_local(ex))
-        COT_ASSERT(home == owned);
-    else
-        travel(ex, ex->row, home, ex->home_counts, ex->home_displs, owned, ex->owned_counts,
-               ex->owned_displs);
+    if (group_size(ex) == 1) return;
+    COT_MPI(MPI_Win_sync(memory->window));
+    COT_MPI(MPI_Barrier(ex->comm->group));
+    COT_MPI(MPI_Win_sync(memory->window));
 }
 
-void cot_exchange_to_homes(cot_exchange *ex, const cot_real *owned, cot_real *home)
+static void to_owners(const cot_exchange *ex, const cot_real *home, cot_real *owned)
 {
-    if (cot_exchange_is_local(ex))
-        COT_ASSERT(home == owned);
+    COT_MPI(MPI_Alltoallw(home, ex->home_counts, ex->displs, ex->home_parts, owned,
+                          ex->owned_counts, ex->displs, ex->owned_parts, ex->comm->group));
+}
+
+void cot_exchange_inputs_to_owners(cot_exchange *ex)
+{
+    if (ex->is_shared)
+        meet(ex, &ex->windows[0]);
     else
-        travel(ex, ex->row, owned, ex->owned_counts, ex->owned_displs, home, ex->home_counts,
-               ex->home_displs);
+        to_owners(ex, ex->buffers.home_in, ex->buffers.owned_in);
+}
+
+void cot_exchange_outputs_to_owners(cot_exchange *ex)
+{
+    if (ex->is_shared)
+        meet(ex, &ex->windows[1]);
+    else
+        to_owners(ex, ex->buffers.home_out, ex->buffers.owned_out);
+}
+
+void cot_exchange_outputs_to_homes(cot_exchange *ex)
+{
+    const cot_slot_buffers *b = &ex->buffers;
+    if (ex->is_shared)
+        meet(ex, &ex->windows[1]);
+    else
+        COT_MPI(MPI_Alltoallw(b->owned_out, ex->owned_counts, ex->displs, ex->owned_parts,
+                              b->home_out, ex->home_counts, ex->displs, ex->home_parts,
+                              ex->comm->group));
 }

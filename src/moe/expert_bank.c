@@ -12,7 +12,7 @@ struct cot_expert_bank {
     /* [rows,H]: before the activation and behind it; the same memory for ReLU, whose backward needs
      * only the sign. */
     cot_real *pre, *post;
-    cot_real *dhidden; /* [block_rows,H] */
+    cot_real *dhidden; /* [expert_rows,H] */
 };
 
 static cot_param *add_param(cot_params *params, const char *prefix, const char *part,
@@ -32,7 +32,7 @@ static cot_param *add_param(cot_params *params, const char *prefix, const char *
 }
 
 cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
-                                        bool bias, size_t rows, size_t block_rows,
+                                        bool bias, size_t rows, size_t expert_rows,
                                         cot_params *params, const char *prefix)
 {
     const size_t D = shape->D;
@@ -46,7 +46,7 @@ cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activati
     if (bias) bank->b2 = add_param(params, prefix, "b2", "E,D", shape->E, D, 0, H);
     bank->pre = cot_alloc(rows * H, sizeof *bank->pre);
     bank->post = activation == COT_RELU ? bank->pre : cot_alloc(rows * H, sizeof *bank->post);
-    bank->dhidden = cot_alloc(block_rows * H, sizeof *bank->dhidden);
+    bank->dhidden = cot_alloc(expert_rows * H, sizeof *bank->dhidden);
     return bank;
 }
 
@@ -66,14 +66,23 @@ static cot_real *of_expert(const cot_param *param, cot_real *array, size_t e)
     return array + e * param->row_size;
 }
 
-/* n rows of one expert: hidden [n,H] = act(in w1 + b1), out [n,D] = hidden w2 + b2. */
-static void forward_block(cot_expert_bank *bank, size_t e, size_t first, size_t n,
-                          const cot_real *in, cot_real *out)
+/* An expert's rows of an array [rows,H] that begins with this rank's first expert. */
+static cot_real *hidden_of(const cot_expert_bank *bank, const cot_slots *slots, size_t e,
+                           cot_real *array)
 {
+    return array + (slots->first[e] - slots->first[0]) * bank->shape.H;
+}
+
+/* The rows of one expert: hidden [n,H] = act(in w1 + b1), out [n,D] = hidden w2 + b2. */
+static void forward(cot_expert_bank *bank, const cot_slots *slots, size_t e, const cot_real *in,
+                    cot_real *out)
+{
+    const size_t first = slots->first[e];
+    const size_t n = cot_slots_rows(slots, e);
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    cot_real *pre = bank->pre + first * H;
-    cot_real *post = bank->post + first * H;
+    cot_real *pre = hidden_of(bank, slots, e, bank->pre);
+    cot_real *post = hidden_of(bank, slots, e, bank->post);
     cot_gemm(COT_N, COT_N, n, H, D, 1, in + first * D, D, of_expert(bank->w1, bank->w1->value, e),
              H, 0, pre, H);
     if (bank->b1 != NULL) cot_add_to_rows(n, H, of_expert(bank->b1, bank->b1->value, e), pre);
@@ -87,31 +96,32 @@ static void forward_block(cot_expert_bank *bank, size_t e, size_t first, size_t 
 void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
                              cot_real *out)
 {
-    for (size_t e = 0; e < slots->experts; e++)
-        for (size_t g = 0; g < slots->grains; g++)
-            forward_block(bank, e, cot_slots_first(slots, g, e), cot_slots_rows(slots, g, e), in,
-                          out);
+    for (size_t e = 0; e < slots->experts; e++) forward(bank, slots, e, in, out);
 }
 
-/* n rows of one expert:
+/* The rows of one expert:
  *     dw2 += hidden^T dout, db2 += the sum of dout's rows
  *     dhidden = dout w2^T, through the activation
  *     dw1 += in^T dhidden, db1 += the sum of dhidden's rows
  *     din = dhidden w1^T, over dout */
-static void backward_block(cot_expert_bank *bank, size_t e, size_t first, size_t n,
-                           const cot_real *in, cot_real *dout)
+static void backward(cot_expert_bank *bank, const cot_slots *slots, size_t e, const cot_real *in,
+                     cot_real *dout)
 {
+    const size_t first = slots->first[e];
+    const size_t n = cot_slots_rows(slots, e);
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
     const cot_real *x = in + first * D;
     cot_real *dy = dout + first * D;
+    const cot_real *pre = hidden_of(bank, slots, e, bank->pre);
+    const cot_real *post = hidden_of(bank, slots, e, bank->post);
     cot_real *dhidden = bank->dhidden;
-    cot_gemm(COT_T, COT_N, H, D, n, 1, bank->post + first * H, H, dy, D, 1,
-             of_expert(bank->w2, bank->w2->grad, e), D);
+    cot_gemm(COT_T, COT_N, H, D, n, 1, post, H, dy, D, 1, of_expert(bank->w2, bank->w2->grad, e),
+             D);
     if (bank->b2 != NULL) cot_add_rows(n, D, dy, of_expert(bank->b2, bank->b2->grad, e));
     cot_gemm(COT_N, COT_T, n, H, D, 1, dy, D, of_expert(bank->w2, bank->w2->value, e), D, 0,
              dhidden, H);
-    cot_activate_backward(bank->activation, n * H, bank->pre + first * H, dhidden, dhidden);
+    cot_activate_backward(bank->activation, n * H, pre, dhidden, dhidden);
     cot_gemm(COT_T, COT_N, D, H, n, 1, x, D, dhidden, H, 1, of_expert(bank->w1, bank->w1->grad, e),
              H);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
@@ -122,8 +132,5 @@ static void backward_block(cot_expert_bank *bank, size_t e, size_t first, size_t
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
                               cot_real *dout)
 {
-    for (size_t e = 0; e < slots->experts; e++)
-        for (size_t g = 0; g < slots->grains; g++)
-            backward_block(bank, e, cot_slots_first(slots, g, e), cot_slots_rows(slots, g, e), in,
-                           dout);
+    for (size_t e = 0; e < slots->experts; e++) backward(bank, slots, e, in, dout);
 }

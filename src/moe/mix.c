@@ -47,14 +47,14 @@ static size_t tokens_at(const cot_mix *mix, const piece *at)
 
 static size_t rows_at(const cot_mix *mix, const piece *at)
 {
-    return (cot_slots_first(mix->slots, mix->grain, at->expert) + at->place) * mix->shape->D;
+    return cot_slots_row(mix->slots, at->expert, 0, mix->first + at->place) * mix->shape->D;
 }
 
 /* A sample's rows of consecutive slots stand as many rows apart as samples use the expert: the
- * order is [slot][sample]. */
+ * order is [slot][sample]. Where every expert is used, that is the same for all slots. */
 static size_t row_distance(const cot_mix *mix, const piece *at)
 {
-    return cot_slots_samples(mix->slots, mix->grain, at->expert) * mix->shape->D;
+    return mix->slots->samples[at->expert] * mix->shape->D;
 }
 
 void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_real *x,

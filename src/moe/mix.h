@@ -1,7 +1,7 @@
-/** The three products that join tokens and slots, for the samples of one grain.
+/** The three products that join tokens and slots, for some of this rank's samples.
  *
- * With weights W [n,T,S], tokens X [n,T,D] and the grain's slot rows Z ([S,D] for each sample, laid
- * out by slots.h):
+ * With weights W [n,T,S], tokens X [n,T,D] and the samples' slot rows Z ([S,D] for each sample,
+ * laid out by slots.h):
  *
  *     Z = W^T X    dispatch, and how a gradient leaves combine
  *     X = W Z      combine, and how a gradient leaves dispatch
@@ -13,16 +13,16 @@
 
 #include <coterie/router.h>
 
-/** The grain at work. */
+/** The samples at work. */
 typedef struct cot_mix {
     const cot_moe_shape *shape;
     const cot_slots *slots;
-    size_t grain;        /**< its index in `slots` */
+    size_t first;        /**< of this rank's samples, the first at work; 0 with a kept subset */
     size_t samples;      /**< n */
     const uint8_t *kept; /**< [n,E], or NULL when every expert is kept */
 } cot_mix;
 
-/** Z = W^T X for each sample, overwriting the grain's rows of `rows`. */
+/** Z = W^T X for each sample, overwriting their rows of `rows`. */
 void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_real *x,
                       cot_real *rows);
 

@@ -218,41 +218,36 @@ void cot_router_route(cot_router *router, const cot_grains *grains, const cot_no
     }
 }
 
-/* The products of local grain g, and where its samples begin among those here. */
-static cot_mix mix_of(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
-                      const uint8_t *kept, size_t g, size_t *first)
+/* The products of all samples here. */
+static cot_mix mix_of_all(const cot_router *router, const cot_grains *grains,
+                          const cot_slots *slots, const uint8_t *kept)
 {
-    size_t grain = grains->first + g;
-    *first = cot_grain_begin(grains, grain) - cot_grains_begin(grains);
+    return (cot_mix){
+        .shape = &router->shape, .slots = slots, .samples = cot_grains_size(grains), .kept = kept};
+}
+
+/* The products of one grain. */
+static cot_mix mix_of(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
+                      size_t grain)
+{
     return (cot_mix){.shape = &router->shape,
                      .slots = slots,
-                     .grain = g,
-                     .samples = cot_grain_size(grains, grain),
-                     .kept = kept != NULL ? kept + *first * router->shape.E : NULL};
+                     .first = cot_grain_begin(grains, grain) - cot_grains_begin(grains),
+                     .samples = cot_grain_size(grains, grain)};
 }
 
 void cot_router_dispatch(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
                          const uint8_t *kept, cot_real *slot_in)
 {
-    const size_t T = router->shape.T;
-    for (size_t g = 0; g < slots->grains; g++) {
-        size_t first = 0;
-        cot_mix mix = mix_of(router, grains, slots, kept, g, &first);
-        cot_mix_to_slots(&mix, router->dispatch + first * T * router->S,
-                         mixed_of(router) + first * T * router->shape.D, slot_in);
-    }
+    cot_mix mix = mix_of_all(router, grains, slots, kept);
+    cot_mix_to_slots(&mix, router->dispatch, mixed_of(router), slot_in);
 }
 
 void cot_router_combine(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
                         const uint8_t *kept, const cot_real *slot_out, cot_real *y)
 {
-    const size_t T = router->shape.T;
-    for (size_t g = 0; g < slots->grains; g++) {
-        size_t first = 0;
-        cot_mix mix = mix_of(router, grains, slots, kept, g, &first);
-        cot_mix_to_tokens(&mix, router->combine + first * T * router->S, slot_out,
-                          y + first * T * router->shape.D);
-    }
+    cot_mix mix = mix_of_all(router, grains, slots, kept);
+    cot_mix_to_tokens(&mix, router->combine, slot_out, y);
 }
 
 /* With Yt the slot outputs:
@@ -263,12 +258,11 @@ void cot_router_combine_backward(cot_router *router, const cot_grains *grains,
 {
     const size_t T = router->shape.T;
     const size_t S = router->S;
-    for (size_t g = 0; g < slots->grains; g++) {
-        size_t first = 0;
-        cot_mix mix = mix_of(router, grains, slots, NULL, g, &first);
-        const cot_real *dy_grain = dy + first * T * router->shape.D;
-        const cot_real *combine = router->combine + first * T * S;
-        cot_real *dlogits = router->dlogits + first * T * S;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        cot_mix mix = mix_of(router, grains, slots, g);
+        const cot_real *dy_grain = dy + mix.first * T * router->shape.D;
+        const cot_real *combine = router->combine + mix.first * T * S;
+        cot_real *dlogits = router->dlogits + mix.first * T * S;
         cot_fill(mix.samples * T * S, 0, dlogits);
         if (!router->options.uniform_combine) {
             cot_mix_to_weights(&mix, dy_grain, slot_out, router->dweights);
@@ -279,18 +273,17 @@ void cot_router_combine_backward(cot_router *router, const cot_grains *grains,
 }
 
 /* dDsp = Xm dXt^T, with Xt the slot inputs; dL += softmax backward of it, sample by sample. */
-static void add_dispatch_dlogits(cot_router *router, const cot_mix *mix, size_t first,
-                                 const cot_real *dslot_in)
+static void add_dispatch_dlogits(cot_router *router, const cot_mix *mix, const cot_real *dslot_in)
 {
     const size_t T = router->shape.T;
     const size_t S = router->S;
     if (router->options.uniform_dispatch) return;
-    cot_mix_to_weights(mix, mixed_of(router) + first * T * router->shape.D, dslot_in,
+    cot_mix_to_weights(mix, mixed_of(router) + mix->first * T * router->shape.D, dslot_in,
                        router->dweights);
     for (size_t i = 0; i < mix->samples; i++)
-        cot_softmax_cols_backward(T, S, router->dispatch + (first + i) * T * S,
+        cot_softmax_cols_backward(T, S, router->dispatch + (mix->first + i) * T * S,
                                   router->dweights + i * T * S,
-                                  router->dlogits + (first + i) * T * S, router->columns);
+                                  router->dlogits + (mix->first + i) * T * S, router->columns);
 }
 
 /* One grain's leaves, from dL of the logits L = s A, A = Xhat Phihat. With C = Xhat^T dL:
@@ -320,12 +313,13 @@ static void push_gradients(cot_router *router, size_t first, size_t samples)
 /* dX of one grain, through the normalization where there is one, with Xt the slot inputs:
  *     from the mixed tokens, dXm = Dsp dXt
  *     from the logits, dXhat = s dL Phihat^T */
-static void input_gradient(cot_router *router, const cot_mix *mix, size_t first,
-                           const cot_real *dslot_in, cot_real *dx)
+static void input_gradient(cot_router *router, const cot_mix *mix, const cot_real *dslot_in,
+                           cot_real *dx)
 {
     const size_t T = router->shape.T;
     const size_t D = router->shape.D;
     const size_t S = router->S;
+    const size_t first = mix->first;
     const size_t tokens = mix->samples * T;
     const cot_real *dispatch = router->dispatch + first * T * S;
     const cot_real *dlogits = router->dlogits + first * T * S;
@@ -360,14 +354,13 @@ static void finish_gradients(cot_router *router)
 void cot_router_dispatch_backward(cot_router *router, const cot_grains *grains,
                                   const cot_slots *slots, const cot_real *dslot_in, cot_real *dx)
 {
-    for (size_t g = 0; g < slots->grains; g++) {
-        size_t first = 0;
-        cot_mix mix = mix_of(router, grains, slots, NULL, g, &first);
-        add_dispatch_dlogits(router, &mix, first, dslot_in);
-        if (learns(router)) push_gradients(router, first, mix.samples);
+    for (size_t g = grains->first; g < grains->end; g++) {
+        cot_mix mix = mix_of(router, grains, slots, g);
+        add_dispatch_dlogits(router, &mix, dslot_in);
+        if (learns(router)) push_gradients(router, mix.first, mix.samples);
         if (dx != NULL)
-            input_gradient(router, &mix, first, dslot_in,
-                           dx + first * router->shape.T * router->shape.D);
+            input_gradient(router, &mix, dslot_in,
+                           dx + mix.first * router->shape.T * router->shape.D);
     }
     finish_gradients(router);
 }

@@ -2,6 +2,7 @@
 #include <coterie/soft_moe.h>
 
 #include <stdio.h>
+#include <string.h>
 
 struct cot_soft_moe {
     cot_soft_moe_options options;
@@ -10,29 +11,10 @@ struct cot_soft_moe {
     cot_router *router;
     cot_exchange *exchange;
     cot_expert_bank *bank;
-    /* Slot inputs and outputs, at home and at the owners, who need their inputs again in the
-     * backward pass. On a group of one rank, home and owned are the same; else home inputs and
-     * outputs are, because the inputs have left when the outputs come. In the backward pass,
-     * gradients of the outputs take their place. */
-    cot_real *home_in, *home_out, *owned_in, *owned_out;
     uint8_t *kept; /* [b,E] */
-    size_t *used;  /* [grains here, E] */
+    size_t *used;  /* [E]: samples here that use each expert */
     bool has_kept;
 };
-
-static void take_slot_buffers(cot_soft_moe *layer)
-{
-    const size_t D = layer->options.shape.D;
-    size_t owned = cot_exchange_owned_rows(layer->exchange) * D;
-    layer->owned_in = cot_alloc(owned, sizeof(cot_real));
-    layer->owned_out = cot_alloc(owned, sizeof(cot_real));
-    layer->home_in = layer->owned_in;
-    layer->home_out = layer->owned_out;
-    if (cot_exchange_is_local(layer->exchange)) return;
-    size_t home = cot_exchange_home_rows(layer->exchange) * D;
-    layer->home_out = cot_alloc(home, sizeof(cot_real));
-    layer->home_in = layer->home_out;
-}
 
 cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t index,
                                   const cot_batching *batching, const cot_comm *comm,
@@ -54,13 +36,12 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
     layer->exchange = cot_exchange_create(comm, shape->E, shape->P, shape->D, batching->grains,
-                                          batching->max_batch);
+                                          batching->max_batch, batching->messages);
     layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
                                          cot_exchange_owned_rows(layer->exchange),
-                                         grain_capacity * shape->P, params, prefix);
-    take_slot_buffers(layer);
+                                         cot_exchange_expert_rows(layer->exchange), params, prefix);
     layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
-    layer->used = cot_alloc(grains * shape->E, sizeof *layer->used);
+    layer->used = cot_alloc(shape->E, sizeof *layer->used);
     return layer;
 }
 
@@ -70,9 +51,6 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     if (layer == NULL) return;
     cot_free(layer->used);
     cot_free(layer->kept);
-    if (layer->home_out != layer->owned_out) cot_free(layer->home_out);
-    cot_free(layer->owned_out);
-    cot_free(layer->owned_in);
     cot_expert_bank_destroy(&layer->bank);
     cot_exchange_destroy(&layer->exchange);
     cot_router_destroy(&layer->router);
@@ -93,21 +71,17 @@ cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i)
                          .dispatch = cot_router_dispatch_weights(layer->router) + first};
 }
 
-/* Let the selector choose for every sample here, and count, for each grain, the samples that use
- * each expert. */
+/* Let the selector choose for every sample here, and count those that use each expert. */
 static void select_experts(cot_soft_moe *layer, cot_selector *selector)
 {
     const size_t E = layer->options.shape.E;
-    const cot_grains *grains = cot_exchange_home_grains(layer->exchange);
-    size_t i = 0;
-    for (size_t g = grains->first; g < grains->end; g++) {
-        size_t *used = layer->used + (g - grains->first) * E;
-        for (size_t e = 0; e < E; e++) used[e] = 0;
-        for (size_t n = cot_grain_size(grains, g); n > 0; n--, i++) {
-            cot_routing routing = cot_soft_moe_routing(layer, i);
-            selector->select(selector, &routing, layer->kept + i * E);
-            for (size_t e = 0; e < E; e++) used[e] += layer->kept[i * E + e];
-        }
+    const size_t samples = cot_grains_size(cot_exchange_home_grains(layer->exchange));
+    memset(layer->used, 0, E * sizeof *layer->used);
+    for (size_t i = 0; i < samples; i++) {
+        uint8_t *kept = layer->kept + i * E;
+        cot_routing routing = cot_soft_moe_routing(layer, i);
+        selector->select(selector, &routing, kept);
+        for (size_t e = 0; e < E; e++) layer->used[e] += kept[e];
     }
 }
 
@@ -127,17 +101,18 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
     if (layer->has_kept) cot_exchange_plan_kept(exchange, pass->samples, layer->used);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     const uint8_t *kept = cot_soft_moe_kept(layer);
+    const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);
-    cot_router_dispatch(router, grains, home, kept, layer->home_in);
+    cot_router_dispatch(router, grains, home, kept, slots->home_in);
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
-    cot_exchange_to_owners(exchange, layer->home_in, layer->owned_in);
+    cot_exchange_inputs_to_owners(exchange);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_expert_bank_forward(layer->bank, cot_exchange_owned_slots(exchange), layer->owned_in,
-                            layer->owned_out);
+    cot_expert_bank_forward(layer->bank, cot_exchange_owned_slots(exchange), slots->owned_in,
+                            slots->owned_out);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
-    cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
+    cot_exchange_outputs_to_homes(exchange);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_router_combine(router, grains, home, kept, layer->home_out, y);
+    cot_router_combine(router, grains, home, kept, slots->home_out, y);
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 
@@ -148,26 +123,22 @@ void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx
     COT_ASSERT(!layer->has_kept);
     const cot_grains *grains = cot_exchange_home_grains(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);
-    cot_router_combine_backward(router, grains, home, dy, layer->home_out);
-    cot_exchange_to_owners(exchange, layer->home_out, layer->owned_out);
-    cot_expert_bank_backward(layer->bank, cot_exchange_owned_slots(exchange), layer->owned_in,
-                             layer->owned_out);
-    cot_exchange_to_homes(exchange, layer->owned_out, layer->home_out);
-    cot_router_dispatch_backward(router, grains, home, layer->home_out, dx);
+    const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
+    cot_router_combine_backward(router, grains, home, dy, slots->home_out);
+    cot_exchange_outputs_to_owners(exchange);
+    cot_expert_bank_backward(layer->bank, cot_exchange_owned_slots(exchange), slots->owned_in,
+                             slots->owned_out);
+    cot_exchange_outputs_to_homes(exchange);
+    cot_router_dispatch_backward(router, grains, home, slots->home_out, dx);
 }
 
 const cot_real *cot_soft_moe_slot_output(const cot_soft_moe *layer, size_t i, size_t s)
 {
     const size_t P = layer->options.shape.P;
-    const cot_grains *grains = cot_exchange_home_grains(layer->exchange);
     const cot_slots *slots = cot_exchange_home_slots(layer->exchange);
     COT_ASSERT(!layer->has_kept);
-    size_t g = grains->first;
-    size_t place = i;
-    for (; place >= cot_grain_size(grains, g); g++) place -= cot_grain_size(grains, g);
-    g -= grains->first;
-    size_t row = cot_slots_first(slots, g, s / P) + s % P * cot_slots_samples(slots, g, s / P);
-    return layer->home_out + (row + place) * layer->options.shape.D;
+    return cot_exchange_buffers(layer->exchange)->home_out +
+           cot_slots_row(slots, s / P, s % P, i) * layer->options.shape.D;
 }
 
 const uint8_t *cot_soft_moe_kept(const cot_soft_moe *layer)

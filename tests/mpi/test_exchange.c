@@ -11,6 +11,7 @@ enum { WIDTH = 3 }; /* sample, expert, slot */
 typedef struct setting {
     size_t experts, slots, grains, max_batch;
     int replicas;
+    bool messages;
 } setting;
 
 /* Who keeps what: all, or a subset by sample and expert. */
@@ -21,24 +22,19 @@ typedef struct fixture {
     keeps *keeps;
     cot_comm *comm;
     cot_exchange *exchange;
-    cot_real *home, *owned;
+    const cot_slot_buffers *buffers;
 } fixture;
 
 static void create(fixture *f, const setting *s)
 {
     *f = (fixture){.setting = s, .comm = comm_of_world(s->replicas)};
-    f->exchange =
-        cot_exchange_create(f->comm, s->experts, s->slots, WIDTH, s->grains, s->max_batch);
-    f->home = cot_alloc(cot_exchange_home_rows(f->exchange) * WIDTH, sizeof(cot_real));
-    f->owned = f->home;
-    if (!cot_exchange_is_local(f->exchange))
-        f->owned = cot_alloc(cot_exchange_owned_rows(f->exchange) * WIDTH, sizeof(cot_real));
+    f->exchange = cot_exchange_create(f->comm, s->experts, s->slots, WIDTH, s->grains, s->max_batch,
+                                      s->messages);
+    f->buffers = cot_exchange_buffers(f->exchange);
 }
 
 static void destroy(fixture *f)
 {
-    if (f->owned != f->home) cot_free(f->owned);
-    cot_free(f->home);
     cot_exchange_destroy(&f->exchange);
     assert_null(f->exchange);
     cot_comm_destroy(&f->comm);
@@ -77,58 +73,73 @@ static bool keeps_none(const setting *s, size_t sample, size_t expert)
     return false;
 }
 
-static size_t samples_that_keep(const fixture *f, const cot_grains *grains, size_t grain,
-                                size_t expert)
+static size_t samples_that_keep(const fixture *f, size_t begin, size_t end, size_t expert)
 {
-    size_t first = cot_grain_begin(grains, grain);
     size_t count = 0;
-    for (size_t i = first; i < first + cot_grain_size(grains, grain); i++)
-        count += f->keeps(f->setting, i, expert);
+    for (size_t i = begin; i < end; i++) count += f->keeps(f->setting, i, expert);
     return count;
 }
 
-/* Visit every row that a table describes, in the order that slots.h promises: what is there, or
- * else what should be. Says whether table and rows are as promised, with values `factor` times the
- * tags. */
-static bool visit(const fixture *f, const cot_grains *grains, const cot_slots *slots,
-                  size_t first_expert, cot_real *rows, bool write, cot_real factor)
+/* One side of the exchange: the samples [begin, end) of the batch, and a table of some experts. */
+typedef struct part {
+    size_t begin, end, first_expert;
+    const cot_slots *slots;
+} part;
+
+static part home_of(const fixture *f)
 {
-    size_t next = 0;
-    bool right = slots->grains == grains->end - grains->first;
-    for (size_t g = 0; g < slots->grains; g++)
-        for (size_t e = 0; e < slots->experts; e++) {
-            size_t grain = grains->first + g;
-            size_t begin = cot_grain_begin(grains, grain);
-            right = right && cot_slots_first(slots, g, e) == next;
-            right = right && cot_slots_samples(slots, g, e) ==
-                                 samples_that_keep(f, grains, grain, first_expert + e);
-            for (size_t p = 0; p < slots->slots_per_expert; p++)
-                for (size_t i = begin; i < begin + cot_grain_size(grains, grain); i++) {
-                    if (!f->keeps(f->setting, i, first_expert + e)) continue;
-                    cot_real *row = rows + next++ * WIDTH;
-                    const size_t tag[WIDTH] = {i, first_expert + e, p};
-                    for (size_t k = 0; k < WIDTH; k++)
-                        if (write)
-                            row[k] = factor * (cot_real)tag[k];
-                        else
-                            right = right && row[k] == factor * (cot_real)tag[k];
-                }
+    const cot_grains *grains = cot_exchange_home_grains(f->exchange);
+    size_t begin = cot_grains_begin(grains);
+    return (part){begin, begin + cot_grains_size(grains), 0, cot_exchange_home_slots(f->exchange)};
+}
+
+static part owned_of(const fixture *f, size_t samples)
+{
+    const cot_comm *comm = f->comm;
+    cot_grains grains = cot_grains_of(samples, f->setting->grains, (size_t)comm->replica_count,
+                                      (size_t)comm->replica);
+    size_t begin = cot_grains_begin(&grains);
+    return (part){
+        begin, begin + cot_grains_size(&grains),
+        cot_shard_begin(f->setting->experts, (size_t)comm->group_size, (size_t)comm->group_rank),
+        cot_exchange_owned_slots(f->exchange)};
+}
+
+/* Visit every row of a side: what is there, or else what should be. Says whether all are as
+ * promised, with values `factor` times the tags. */
+static bool visit(const fixture *f, const part *at, cot_real *rows, bool write, cot_real factor)
+{
+    bool right = true;
+    for (size_t e = 0; e < at->slots->experts; e++)
+        for (size_t p = 0; p < at->slots->slots_per_expert; p++) {
+            size_t place = 0;
+            for (size_t i = at->begin; i < at->end; i++) {
+                if (!f->keeps(f->setting, i, at->first_expert + e)) continue;
+                cot_real *row = rows + cot_slots_row(at->slots, e, p, place++) * WIDTH;
+                const size_t tag[WIDTH] = {i, at->first_expert + e, p};
+                for (size_t k = 0; k < WIDTH; k++)
+                    if (write)
+                        row[k] = factor * (cot_real)tag[k];
+                    else
+                        right = right && row[k] == factor * (cot_real)tag[k];
+            }
         }
     return right;
 }
 
-static bool visit_home(const fixture *f, bool write, cot_real factor)
+/* An owner's experts are one block of rows without gaps, within what the buffers hold. */
+static bool owned_rows_are_one_block(const fixture *f, const part *owned)
 {
-    return visit(f, cot_exchange_home_grains(f->exchange), cot_exchange_home_slots(f->exchange), 0,
-                 f->home, write, factor);
-}
-
-static bool visit_owned(const fixture *f, bool write, cot_real factor)
-{
-    size_t first = cot_shard_begin(f->setting->experts, (size_t)f->comm->group_size,
-                                   (size_t)f->comm->group_rank);
-    return visit(f, cot_exchange_owned_grains(f->exchange), cot_exchange_owned_slots(f->exchange),
-                 first, f->owned, write, factor);
+    const cot_slots *slots = owned->slots;
+    bool right = true;
+    size_t rows = 0;
+    for (size_t e = 0; e < slots->experts; e++) {
+        size_t samples = samples_that_keep(f, owned->begin, owned->end, owned->first_expert + e);
+        right = right && slots->samples[e] == samples && slots->first[e] == slots->first[0] + rows;
+        rows += slots->slots_per_expert * samples;
+        right = right && cot_slots_rows(slots, e) <= cot_exchange_expert_rows(f->exchange);
+    }
+    return right && rows <= cot_exchange_owned_rows(f->exchange);
 }
 
 static void plan(fixture *f, size_t samples, keeps *who)
@@ -140,31 +151,38 @@ static void plan(fixture *f, size_t samples, keeps *who)
     }
     cot_grains grains =
         cot_grains_of(samples, f->setting->grains, (size_t)f->comm->size, (size_t)f->comm->rank);
-    size_t E = f->setting->experts;
-    size_t *used = cot_alloc((grains.end - grains.first) * E, sizeof *used);
-    for (size_t g = grains.first; g < grains.end; g++)
-        for (size_t e = 0; e < E; e++)
-            used[(g - grains.first) * E + e] = samples_that_keep(f, &grains, g, e);
+    size_t begin = cot_grains_begin(&grains);
+    size_t *used = cot_alloc(f->setting->experts, sizeof *used);
+    for (size_t e = 0; e < f->setting->experts; e++)
+        used[e] = samples_that_keep(f, begin, begin + cot_grains_size(&grains), e);
     cot_exchange_plan_kept(f->exchange, samples, used);
     cot_free(used);
 }
 
-/* There, and back with what the owner made of it. */
+/* Inputs and outputs there, and outputs back with what the owner made of them. */
 static void check(fixture *f, size_t samples, keeps *who)
 {
+    const cot_slot_buffers *b = f->buffers;
+    bool shared = cot_exchange_is_shared(f->exchange);
     plan(f, samples, who);
-    assert_on_every_rank(visit_home(f, true, 1));
-    cot_exchange_to_owners(f->exchange, f->home, f->owned);
-    assert_on_every_rank(visit_owned(f, false, 1));
-    visit_owned(f, true, -3);
-    if (f->home != f->owned) visit_home(f, true, 7); /* to be overwritten */
-    cot_exchange_to_homes(f->exchange, f->owned, f->home);
-    assert_on_every_rank(visit_home(f, false, -3));
+    part home = home_of(f);
+    part owned = owned_of(f, samples);
+    assert_on_every_rank(owned_rows_are_one_block(f, &owned));
+    visit(f, &home, b->home_in, true, 1);
+    cot_exchange_inputs_to_owners(f->exchange);
+    assert_on_every_rank(visit(f, &owned, b->owned_in, false, 1));
+    visit(f, &owned, b->owned_out, true, -3);
+    if (!shared) visit(f, &home, b->home_out, true, 7); /* to be overwritten */
+    cot_exchange_outputs_to_homes(f->exchange);
+    assert_on_every_rank(visit(f, &home, b->home_out, false, -3));
+    visit(f, &home, b->home_out, true, 5);
+    cot_exchange_outputs_to_owners(f->exchange);
+    assert_on_every_rank(visit(f, &owned, b->owned_out, false, 5));
+    assert_on_every_rank(visit(f, &owned, b->owned_in, false, 1)); /* inputs have stayed */
 }
 
-static void check_setting(const setting *s)
+static void check_transport(const setting *s)
 {
-    if (rank_count() % s->replicas != 0) return;
     static keeps *const subsets[] = {keeps_some, keeps_not_the_middle, second_half_keeps,
                                      keeps_none};
     fixture f;
@@ -180,12 +198,21 @@ static void check_setting(const setting *s)
     destroy(&f);
 }
 
+static void check_setting(const setting *given)
+{
+    if (rank_count() % given->replicas != 0) return;
+    setting s = *given;
+    check_transport(&s);
+    s.messages = true;
+    check_transport(&s);
+}
+
 static void experts_of_every_number(void **state)
 {
     (void)state;
     for (size_t experts = 1; experts <= 9; experts++) {
-        check_setting(&(setting){experts, 1, 8, 24, 1});
-        check_setting(&(setting){experts, 3, 4, 17, 1});
+        check_setting(&(setting){experts, 1, 8, 24, 1, false});
+        check_setting(&(setting){experts, 3, 4, 17, 1, false});
     }
 }
 
@@ -193,45 +220,43 @@ static void experts_of_every_number(void **state)
 static void fewer_samples_than_grains(void **state)
 {
     (void)state;
-    check_setting(&(setting){5, 2, 8, 3, 1});
-    check_setting(&(setting){5, 2, 8, 1, 1});
-    check_setting(&(setting){2, 1, 1, 6, 1});
-    check_setting(&(setting){7, 1, 2, 9, 1});
+    check_setting(&(setting){5, 2, 8, 3, 1, false});
+    check_setting(&(setting){5, 2, 8, 1, 1, false});
+    check_setting(&(setting){2, 1, 1, 6, 1, false});
+    check_setting(&(setting){7, 1, 2, 9, 1, false});
 }
 
 static void replicas(void **state)
 {
     (void)state;
     for (size_t experts = 1; experts <= 5; experts++) {
-        check_setting(&(setting){experts, 2, 8, 21, 2});
-        check_setting(&(setting){experts, 1, 8, 5, rank_count()});
+        check_setting(&(setting){experts, 2, 8, 21, 2, false});
+        check_setting(&(setting){experts, 1, 8, 5, rank_count(), false});
     }
 }
 
-/* The largest rows that tables describe fit into the buffers: for every batch, and full ones need
- * no more than one sample less. */
-static void buffers_are_large_enough(void **state)
+/* All ranks here are on one node: memory is shared unless messages are asked for. */
+static void memory_is_shared(void **state)
 {
     (void)state;
-    const setting s = {5, 2, 8, 19, 1};
-    fixture f;
-    create(&f, &s);
-    for (size_t samples = 0; samples <= s.max_batch; samples++) {
-        cot_exchange_plan(f.exchange, samples);
-        size_t home = cot_grains_size(cot_exchange_home_grains(f.exchange)) * 5 * 2;
-        const cot_slots *owned = cot_exchange_owned_slots(f.exchange);
-        assert_on_every_rank(home <= cot_exchange_home_rows(f.exchange));
-        assert_on_every_rank(samples * owned->experts * 2 <= cot_exchange_owned_rows(f.exchange));
-        assert_on_every_rank(cot_exchange_is_local(f.exchange) == (rank_count() == 1));
+    for (int messages = 0; messages < 2; messages++) {
+        const setting s = {5, 2, 8, 19, 1, messages};
+        fixture f;
+        create(&f, &s);
+        assert_on_every_rank(cot_exchange_is_shared(f.exchange) ==
+                             (rank_count() == 1 || !messages));
+        const cot_slot_buffers *b = f.buffers;
+        assert_on_every_rank((b->home_in == b->owned_in && b->home_out == b->owned_out) ==
+                             cot_exchange_is_shared(f.exchange));
+        destroy(&f);
     }
-    destroy(&f);
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(experts_of_every_number),
     cmocka_unit_test(fewer_samples_than_grains),
     cmocka_unit_test(replicas),
-    cmocka_unit_test(buffers_are_large_enough),
+    cmocka_unit_test(memory_is_shared),
 };
 
 RUN_MPI_TESTS(tests)

@@ -56,7 +56,7 @@ static void create(setup *s, const fixture *f)
     s->params = cot_params_create(cot_shard_begin(f->options.experts, members, me),
                                   cot_shard_begin(f->options.experts, members, me + 1));
     cot_model_io io = {1, HEIGHT, WIDTH, s->outputs};
-    cot_batching batching = {BATCH, GRAINS};
+    cot_batching batching = {.max_batch = BATCH, .grains = GRAINS};
     assert_int_equal(cot_model_create(&f->options, &io, &batching, s->comm, s->params, &s->model),
                      COT_OK);
     cot_params_allocate(s->params);

@@ -22,26 +22,33 @@ void *aligned_alloc(size_t alignment, size_t size)
 /* What goes over one communicator. */
 static struct {
     MPI_Comm comm;
-    size_t alltoalls, bytes_to_others, other_calls;
+    size_t alltoalls, barriers, bytes_to_others, other_calls;
 } counted;
 
-int MPI_Alltoallv(const void *send, const int *send_counts, const int *send_displs,
-                  MPI_Datatype send_type, void *receive, const int *receive_counts,
-                  const int *receive_displs, MPI_Datatype receive_type, MPI_Comm comm)
+int MPI_Alltoallw(const void *send, const int *send_counts, const int *send_displs,
+                  const MPI_Datatype *send_types, void *receive, const int *receive_counts,
+                  const int *receive_displs, const MPI_Datatype *receive_types, MPI_Comm comm)
 {
     if (comm == counted.comm) {
         int size = 0;
         int rank = 0;
-        int type_size = 0;
         PMPI_Comm_size(comm, &size);
         PMPI_Comm_rank(comm, &rank);
-        PMPI_Type_size(send_type, &type_size);
         counted.alltoalls++;
-        for (int r = 0; r < size; r++)
+        for (int r = 0; r < size; r++) {
+            int type_size = 0;
+            PMPI_Type_size(send_types[r], &type_size);
             if (r != rank) counted.bytes_to_others += (size_t)send_counts[r] * (size_t)type_size;
+        }
     }
-    return PMPI_Alltoallv(send, send_counts, send_displs, send_type, receive, receive_counts,
-                          receive_displs, receive_type, comm);
+    return PMPI_Alltoallw(send, send_counts, send_displs, send_types, receive, receive_counts,
+                          receive_displs, receive_types, comm);
+}
+
+int MPI_Barrier(MPI_Comm comm)
+{
+    counted.barriers += comm == counted.comm;
+    return PMPI_Barrier(comm);
 }
 
 int MPI_Allgatherv(const void *send, int send_count, MPI_Datatype send_type, void *receive,
@@ -88,7 +95,7 @@ typedef struct fixture {
     cot_soft_moe *layer;
 } fixture;
 
-static void create(fixture *f, int replicas, size_t experts)
+static void create(fixture *f, int replicas, size_t experts, bool messages)
 {
     f->comm = comm_of_world(replicas);
     size_t members = (size_t)f->comm->group_size;
@@ -98,7 +105,7 @@ static void create(fixture *f, int replicas, size_t experts)
     cot_soft_moe_options options = {.shape = {T, D, experts, P, H},
                                     .router = {.normalize = COT_NORMALIZE_INPUTS},
                                     .expert_bias = true};
-    cot_batching batching = {BATCH, GRAINS};
+    cot_batching batching = {BATCH, GRAINS, messages};
     f->layer = cot_soft_moe_create(&options, 0, &batching, f->comm, f->params);
 }
 
@@ -117,7 +124,7 @@ static size_t bytes_of_step(fixture *f)
     cot_pass pass = {.samples = BATCH};
     draw_normal(1, 2 * (size_t)NUMBERS, arrays);
     counted.comm = f->comm->group;
-    counted.alltoalls = counted.bytes_to_others = counted.other_calls = 0;
+    counted.alltoalls = counted.barriers = counted.bytes_to_others = counted.other_calls = 0;
     cot_soft_moe_forward(f->layer, &pass, arrays, arrays + 2 * NUMBERS);
     cot_soft_moe_backward(f->layer, arrays + NUMBERS, arrays + 3 * NUMBERS);
     counted.comm = MPI_COMM_NULL;
@@ -133,7 +140,7 @@ static void a_step_sends_only_slots(void **state)
     for (int replicas = 1; replicas <= rank_count(); replicas++) {
         if (rank_count() % replicas != 0) continue;
         fixture f;
-        create(&f, replicas, E);
+        create(&f, replicas, E, true);
         cot_params_allocate(f.params);
         cot_params_initialize(f.params, 1);
         size_t group = (size_t)f.comm->group_size;
@@ -141,9 +148,23 @@ static void a_step_sends_only_slots(void **state)
         size_t want = 4 * samples * (S - S / group) * D * sizeof(cot_real);
         assert_on_every_rank(bytes_of_step(&f) == want);
         assert_on_every_rank(counted.other_calls == 0);
-        assert_on_every_rank((counted.alltoalls > 0) == (group > 1));
+        assert_on_every_rank(counted.alltoalls == (group > 1 ? 4 : 0) && counted.barriers == 0);
         destroy(&f);
     }
+}
+
+/* Where ranks share a node's memory, the same four times are barriers, and nothing is sent. */
+static void inside_a_node_nothing_moves(void **state)
+{
+    (void)state;
+    fixture f;
+    create(&f, 1, E, false);
+    cot_params_allocate(f.params);
+    cot_params_initialize(f.params, 1);
+    assert_on_every_rank(bytes_of_step(&f) == 0);
+    assert_on_every_rank(counted.alltoalls == 0 && counted.other_calls == 0);
+    assert_on_every_rank(counted.barriers == (rank_count() > 1 ? 4 : 0));
+    destroy(&f);
 }
 
 /* With unequal shards, all that goes out is still the slots of experts that are not here. */
@@ -152,7 +173,7 @@ static void unequal_shards_send_no_more(void **state)
     (void)state;
     fixture f;
     enum { EXPERTS = 7 };
-    create(&f, 1, EXPERTS);
+    create(&f, 1, EXPERTS, true);
     cot_params_allocate(f.params);
     cot_params_initialize(f.params, 1);
     size_t ranks = (size_t)f.comm->size;
@@ -187,7 +208,7 @@ static void a_rank_holds_its_shard_only(void **state)
         fixture f;
         size_t experts = numbers_of_experts[i];
         size_t per_expert = D * H + H + H * D + D;
-        create(&f, 1, experts);
+        create(&f, 1, experts, true);
         size_t own = cot_shard_size(experts, (size_t)f.comm->size, (size_t)f.comm->rank);
         size_t replicated = elements(f.params, COT_REPLICATED);
         size_t before = bytes_taken;
@@ -211,6 +232,7 @@ static void a_rank_holds_its_shard_only(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_step_sends_only_slots),
+    cmocka_unit_test(inside_a_node_nothing_moves),
     cmocka_unit_test(unequal_shards_send_no_more),
     cmocka_unit_test(a_rank_holds_its_shard_only),
 };

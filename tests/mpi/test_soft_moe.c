@@ -44,7 +44,7 @@ typedef struct side {
     cot_real *whole_grads;        /* every parameter, with all its experts */
 } side;
 
-static void create(side *s, const fixture *f, cot_comm *comm)
+static void create_over(side *s, const fixture *f, cot_comm *comm, bool messages)
 {
     *s = (side){.fixture = f, .comm = comm};
     size_t members = (size_t)comm->group_size;
@@ -53,7 +53,7 @@ static void create(side *s, const fixture *f, cot_comm *comm)
                                   cot_shard_begin(f->experts, members, me + 1));
     cot_soft_moe_options options = {
         {T, D, f->experts, f->slots, H}, f->router, f->activation, f->bias};
-    cot_batching batching = {MOST_BATCH, GRAINS};
+    cot_batching batching = {MOST_BATCH, GRAINS, messages};
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
@@ -63,6 +63,11 @@ static void create(side *s, const fixture *f, cot_comm *comm)
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         *arrays[i] = cot_alloc(here, sizeof(cot_real));
     s->whole_grads = cot_alloc(cot_params_total(s->params), sizeof(cot_real));
+}
+
+static void create(side *s, const fixture *f, cot_comm *comm)
+{
+    create_over(s, f, comm, false);
 }
 
 static void destroy(side *s)
@@ -197,15 +202,20 @@ enum { BATCHES = sizeof batches / sizeof batches[0] };
 static void check_against_one_rank(const fixture *f)
 {
     side all;
+    side messages;
     side alone;
     create(&all, f, comm_of_world(1));
+    create_over(&messages, f, comm_of_world(1), true);
     create(&alone, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
         run(&all, batches[i]);
+        run(&messages, batches[i]);
         run(&alone, batches[i]);
+        compare(&all, &messages, batches[i], true);
         compare(&all, &alone, batches[i], GRAINS % rank_count() == 0);
     }
     destroy(&alone);
+    destroy(&messages);
     destroy(&all);
 }
 

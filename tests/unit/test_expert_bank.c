@@ -9,17 +9,18 @@
 #include <math.h>
 #include <string.h>
 
-/* A rank that owns the experts 2, 3 and 4 of 6, with two grains of uneven use. */
-enum { D = 5, H = 4, E = 6, P = 2, FIRST = 2, OWNED = 3, GRAINS = 2, MOST_ROWS = 24, MOST = 6 };
+/* A rank that owns the experts 2 to 5 of 7, unevenly used; the rows begin behind those of others.
+ */
+enum { D = 5, H = 4, E = 7, P = 2, FIRST = 2, OWNED = 4, OTHERS = 3, MOST_ROWS = 27, MOST = 12 };
 
-static const size_t samples[GRAINS * OWNED] = {2, 0, 3, 1, 2, 3};
+static const size_t samples[OWNED] = {3, 0, 2, 6};
 
 typedef struct fixture {
     cot_activation activation;
     cot_params *params;
     cot_expert_bank *bank;
     cot_param *w1, *b1, *w2, *b2;
-    size_t first[GRAINS * OWNED], rows;
+    size_t first[OWNED], rows;
     cot_slots slots;
     cot_real in[MOST_ROWS * D], out[MOST_ROWS * D], dout[MOST_ROWS * D];
 } fixture;
@@ -37,11 +38,12 @@ static void create(fixture *f, cot_activation activation, bool bias)
     f->b1 = cot_params_find(f->params, "moe.0.experts.b1");
     f->w2 = cot_params_find(f->params, "moe.0.experts.w2");
     f->b2 = cot_params_find(f->params, "moe.0.experts.b2");
-    for (size_t i = 0; i < GRAINS * OWNED; i++) {
-        f->first[i] = f->rows;
-        f->rows += P * samples[i];
+    f->rows = OTHERS;
+    for (size_t e = 0; e < OWNED; e++) {
+        f->first[e] = f->rows;
+        f->rows += P * samples[e];
     }
-    f->slots = (cot_slots){GRAINS, OWNED, P, samples, f->first};
+    f->slots = (cot_slots){OWNED, P, samples, f->first};
     draw_normal(1, MOST_ROWS * D, f->in);
     draw_normal(2, MOST_ROWS * D, f->dout);
 }
@@ -160,17 +162,17 @@ static void check_values(cot_activation activation, bool bias)
     cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
     for (size_t e = 0; e < OWNED; e++) {
         gradients sums = {{0}, {0}, {0}, {0}};
-        for (size_t g = 0; g < GRAINS; g++)
-            for (size_t r = 0; r < cot_slots_rows(&f.slots, g, e); r++)
-                check_row(&f, e, cot_slots_first(&f.slots, g, e) + r, dx, &sums);
+        for (size_t r = 0; r < cot_slots_rows(&f.slots, e); r++)
+            check_row(&f, e, f.first[e] + r, dx, &sums);
         check_gradient(f.w1, e, sums.w1, before);
         check_gradient(f.b1, e, sums.b1, before);
         check_gradient(f.w2, e, sums.w2, before);
         check_gradient(f.b2, e, sums.b2, before);
     }
     /* Rows that belong to no expert stay as they were. */
-    for (size_t i = f.rows * D; i < MOST_ROWS * D; i++)
-        assert_true(f.out[i] == 0 && dx[i] == f.dout[i]);
+    for (size_t i = 0; i < MOST_ROWS * D; i++)
+        if (i < (size_t)OTHERS * D || i >= f.rows * D)
+            assert_true(f.out[i] == 0 && dx[i] == f.dout[i]);
     destroy(&f);
 }
 
@@ -181,38 +183,6 @@ static void follows_the_formula(void **state)
         check_values(COT_RELU, bias);
         check_values(COT_GELU, bias);
     }
-}
-
-/* Both grains at once, and one after the other: the same bits, from a start that tells the orders
- * apart. */
-static void grains_add_in_their_order(void **state)
-{
-    (void)state;
-    enum { PARAMS = OWNED * (2 * D * H + H + D) };
-    cot_real at_once[PARAMS];
-    cot_real backwards[PARAMS];
-    const int orders[3][GRAINS] = {{0}, {0, 1}, {1, 0}};
-    fixture f;
-    create(&f, COT_RELU, true);
-    assert_int_equal(cot_params_sharded_size(f.params), PARAMS);
-    cot_real *grads = cot_params_grads(f.params);
-    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
-    for (int order = 0; order < 3; order++) {
-        cot_real dx[MOST_ROWS * D];
-        memcpy(dx, f.dout, sizeof dx);
-        draw_normal(5, PARAMS, grads);
-        if (order == 0) cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
-        for (int i = 0; order > 0 && i < GRAINS; i++) {
-            size_t g = (size_t)orders[order][i];
-            const cot_slots one = {1, OWNED, P, samples + g * OWNED, f.first + g * OWNED};
-            cot_expert_bank_backward(f.bank, &one, f.in, dx);
-        }
-        if (order == 0) memcpy(at_once, grads, sizeof at_once);
-        if (order == 1) assert_same_bits(at_once, grads, PARAMS);
-        if (order == 2) memcpy(backwards, grads, sizeof backwards);
-    }
-    assert_false(same_bits(at_once, backwards, PARAMS));
-    destroy(&f);
 }
 
 /* A rank that owns one expert computes for it what a rank that owns several does, to the bit. */
@@ -232,25 +202,19 @@ static void same_bits_for_any_shard(void **state)
             cot_expert_bank_create(&shape, COT_GELU, true, MOST_ROWS, MOST, params, "moe.0");
         cot_params_allocate(params);
         cot_params_initialize(params, 8);
-        size_t used[GRAINS] = {samples[e], samples[OWNED + e]};
-        size_t first[GRAINS] = {0, P * used[0]};
-        const cot_slots slots = {GRAINS, 1, P, used, first};
+        const size_t first = 0;
+        const cot_slots slots = {1, P, samples + e, &first};
         cot_real in[MOST_ROWS * D];
         cot_real out[MOST_ROWS * D];
         cot_real dout[MOST_ROWS * D];
-        for (size_t g = 0; g < GRAINS; g++) {
-            size_t n = P * used[g] * D;
-            size_t from = cot_slots_first(&f.slots, g, e) * D;
-            memcpy(in + first[g] * D, f.in + from, n * sizeof *in);
-            memcpy(dout + first[g] * D, f.dout + from, n * sizeof *in);
-        }
+        size_t n = cot_slots_rows(&slots, 0) * D;
+        size_t from = f.first[e] * D;
+        memcpy(in, f.in + from, n * sizeof *in);
+        memcpy(dout, f.dout + from, n * sizeof *in);
         cot_expert_bank_forward(bank, &slots, in, out);
         cot_expert_bank_backward(bank, &slots, in, dout);
-        for (size_t g = 0; g < GRAINS; g++) {
-            size_t from = cot_slots_first(&f.slots, g, e) * D;
-            assert_same_bits(out + first[g] * D, f.out + from, P * used[g] * D);
-            assert_same_bits(dout + first[g] * D, dx + from, P * used[g] * D);
-        }
+        assert_same_bits(out, f.out + from, n);
+        assert_same_bits(dout, dx + from, n);
         for (size_t i = 0; i < cot_params_count(params); i++) {
             const cot_param *one = cot_params_at(params, i);
             const cot_param *all = cot_params_at(f.params, i);
@@ -265,7 +229,6 @@ static void same_bits_for_any_shard(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(registers_what_it_needs),
     cmocka_unit_test(follows_the_formula),
-    cmocka_unit_test(grains_add_in_their_order),
     cmocka_unit_test(same_bits_for_any_shard),
 };
 

@@ -23,8 +23,8 @@ typedef struct fixture {
     cot_router *router;
     cot_param *phi, *scale;
     cot_real x_size; /* of the tokens' numbers */
-    size_t samples[GRAINS * E], first[GRAINS * E];
-    cot_slots slots; /* of the grains at hand */
+    size_t samples[E], first[E];
+    cot_slots slots; /* of the samples at hand */
 } fixture;
 
 static void create(fixture *f, const cot_router_options *options)
@@ -48,17 +48,14 @@ static void destroy(fixture *f)
     cot_params_destroy(&f->params);
 }
 
-/* All experts of every sample of these grains. */
-static const cot_slots *slots_of(fixture *f, const cot_grains *grains)
+/* All experts, of so many samples. */
+static const cot_slots *slots_of(fixture *f, size_t samples)
 {
-    size_t next = 0;
-    f->slots = (cot_slots){grains->end - grains->first, E, P, f->samples, f->first};
-    for (size_t g = 0; g < f->slots.grains; g++)
-        for (size_t e = 0; e < E; e++) {
-            f->samples[g * E + e] = cot_grain_size(grains, grains->first + g);
-            f->first[g * E + e] = next;
-            next += P * f->samples[g * E + e];
-        }
+    f->slots = (cot_slots){E, P, f->samples, f->first};
+    for (size_t e = 0; e < E; e++) {
+        f->samples[e] = samples;
+        f->first[e] = e * P * samples;
+    }
     return &f->slots;
 }
 
@@ -76,7 +73,7 @@ static void run(fixture *f, const cot_grains *grains, const cot_noise *noise, pa
     size_t n = cot_grains_size(grains);
     cot_real all[TOKENS];
     cot_real rows[ROWS];
-    const cot_slots *slots = slots_of(f, grains);
+    const cot_slots *slots = slots_of(f, n);
     draw_normal(1, TOKENS, all);
     cot_scale(TOKENS, f->x_size, all, all);
     memcpy(p->x, all + first * T * D, n * T * D * sizeof *all);
@@ -85,7 +82,8 @@ static void run(fixture *f, const cot_grains *grains, const cot_noise *noise, pa
     cot_router_route(f->router, grains, noise, p->x);
     cot_router_dispatch(f->router, grains, slots, NULL, p->slot_in);
     draw_normal(3, ROWS, rows);
-    memcpy(p->slot_out, rows + first * S * D, n * S * D * sizeof *rows);
+    for (size_t j = 0; j < S; j++)
+        memcpy(p->slot_out + j * n * D, rows + (j * BATCH + first) * D, n * D * sizeof *rows);
     cot_router_combine(f->router, grains, slots, NULL, p->slot_out, p->y);
     memcpy(p->combine, cot_router_combine_weights(f->router), n * T * S * sizeof *all);
     memcpy(p->dispatch, cot_router_dispatch_weights(f->router), n * T * S * sizeof *all);
@@ -100,15 +98,9 @@ static void run(fixture *f, const cot_grains *grains, const cot_noise *noise, pa
            cot_params_replicated_size(f->params) * sizeof *p->grads);
 }
 
-static const cot_real *row_of(const fixture *f, const cot_real *rows, size_t sample, size_t j)
+static const cot_real *row_of(const cot_real *rows, size_t sample, size_t j)
 {
-    const cot_grains all = cot_grains_of(BATCH, GRAINS, 1, 0);
-    size_t grain = 0;
-    while (cot_grain_begin(&all, grain + 1) <= sample) grain++;
-    size_t place = sample - cot_grain_begin(&all, grain);
-    size_t row = cot_slots_first(&f->slots, grain, j / P) +
-                 j % P * cot_slots_samples(&f->slots, grain, j / P) + place;
-    return rows + row * D;
+    return rows + (j * BATCH + sample) * D;
 }
 
 static double inverse_norm(cot_normalize mode, double squares)
@@ -191,13 +183,13 @@ static void check_values(const cot_router_options *options, cot_real x_size)
                 double factor = mixes_normalized ? row_factor(&f, x + t * D) : 1;
                 want += dispatch[t][i / D] * (double)x[t * D + i % D] * factor;
             }
-            assert_close_double((double)row_of(&f, p->slot_in, n, i / D)[i % D], want, 0,
+            assert_close_double((double)row_of(p->slot_in, n, i / D)[i % D], want, 0,
                                 T * tolerance);
         }
         for (size_t i = 0; i < T * D; i++) {
             double want = 0;
             for (size_t j = 0; j < S; j++)
-                want += combine[i / D][j] * (double)row_of(&f, slot_out, n, j)[i % D];
+                want += combine[i / D][j] * (double)row_of(slot_out, n, j)[i % D];
             assert_close_double((double)p->y[n * T * D + i], want, 0, S * tolerance);
         }
     }
@@ -269,9 +261,13 @@ static void check_parts(const cot_router_options *options)
             run(&f, &here, any_noise, part);
             assert_same_bits(part->dispatch, whole->dispatch + first * T * S, n * T * S);
             assert_same_bits(part->combine, whole->combine + first * T * S, n * T * S);
-            assert_same_bits(part->slot_in, whole->slot_in + first * S * D, n * S * D);
             assert_same_bits(part->y, whole->y + first * T * D, n * T * D);
-            assert_same_bits(part->dslot_in, whole->dslot_in + first * S * D, n * S * D);
+            for (size_t j = 0; j < S; j++) {
+                assert_same_bits(part->slot_in + j * n * D, row_of(whole->slot_in, first, j),
+                                 n * D);
+                assert_same_bits(part->dslot_in + j * n * D, row_of(whole->dslot_in, first, j),
+                                 n * D);
+            }
             assert_same_bits(part->dx, whole->dx + first * T * D, n * T * D);
             memcpy(grads + i * params, part->grads, params * sizeof *grads);
         }
