@@ -8,8 +8,10 @@ import numpy as np
 
 
 def scalar(text):
-    """A YAML scalar of the kinds that a resolved recipe holds."""
+    """A YAML scalar, or a list of them, of the kinds that a resolved recipe holds."""
     text = text.strip()
+    if text.startswith("["):
+        return [scalar(item) for item in text[1:-1].split(",") if item.strip()]
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1]
     if text in ("true", "false"):
@@ -78,7 +80,7 @@ def read_idx(folder, stem):
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def idx_batch(data, split, count):
+def idx_batch(data, split, count, _):
     prefix = {"train": "train", "test": "t10k"}[split]
     pixels = read_idx(data["path"], f"{prefix}-images-idx3-ubyte")[:count] / 255.0
     labels = read_idx(data["path"], f"{prefix}-labels-idx1-ubyte")[:count].astype(int)
@@ -98,13 +100,13 @@ def philox(counter, key):
     return c0, c1, c2, c3
 
 
-def l2norm_batch(data, split, count):
-    """Samples of epoch 0: N(0,1) by Box-Muller, from the stream (seed, purpose, split, sample)."""
-    purpose, epoch = 5, {"train": 0, "test": 2}[split]
+def l2norm_batch(data, split, count, epoch):
+    """N(0,1) by Box-Muller, from the stream (seed, purpose, split and epoch, sample)."""
+    purpose, place = 5, {"train": 4 * epoch, "test": 2}[split]
     tokens, width = data["tokens"], data["width"]
     blocks = -(-tokens * width // 4)
     block, sample = np.meshgrid(np.arange(blocks), np.arange(count))
-    counter = (block, sample, np.full_like(block, epoch), np.full_like(block, purpose << 24))
+    counter = (block, sample, np.full_like(block, place), np.full_like(block, purpose << 24))
     words = philox(counter, (data["seed"] & 0xFFFFFFFF, data["seed"] >> 32))
     normals = []
     for a, b in ((words[0], words[1]), (words[2], words[3])):
@@ -117,7 +119,23 @@ def l2norm_batch(data, split, count):
     return x, np.sqrt(np.sum(x * x, axis=(1, 2, 3)))
 
 
-def read_batch(recipe, split, count):
+def read_batch(recipe, split, count, epoch=0):
     """The first `count` samples of a split: images [B,C,Y,X], and labels or values [B]."""
     source = {"idx": idx_batch, "l2norm": l2norm_batch}[recipe["data"]["source"]]
-    return source(recipe["data"], split, count)
+    return source(recipe["data"], split, count, epoch)
+
+
+def split_size(data, split):
+    """Samples of a split by the recipe, validation not yet cut off; None: all that there are."""
+    return data[f"{split}_samples"] or None
+
+
+def read_split(recipe, split, epoch=0):
+    """All of train, validation or test."""
+    data = recipe["data"]
+    cut = data["validation"]
+    if split == "test" or cut == 0:
+        return read_batch(recipe, split, split_size(data, split), epoch)
+    images, target = read_batch(recipe, "train", split_size(data, "train"), epoch)
+    return (images[-cut:], target[-cut:]) if split == "validation" else (images[:-cut],
+                                                                        target[:-cut])

@@ -111,16 +111,16 @@ SCORES = {"combine": shares, "dispatch": dispatch_scores, "contribution": contri
 
 
 def random_order(seed, layer, count, experts):
-    """[count,E]: shuffled from the back, place by place, with one random word each."""
+    """[count,E]: shuffled from the front, place by place, with one random word each."""
     order = np.tile(np.arange(experts), (count, 1))
     rows = np.arange(count)
-    for step in range(experts - 1):
-        last = experts - 1 - step
-        counter = (np.full(count, step // 4), rows, np.full(count, layer),
+    for place in range(experts - 1):
+        counter = (np.full(count, place // 4), rows, np.full(count, layer),
                    np.full(count, SELECTION << 24))
-        word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[step % 4]
-        chosen = ((word * np.uint64(last + 1)) >> np.uint64(32)).astype(int)
-        order[rows, last], order[rows, chosen] = order[rows, chosen], order[rows, last]
+        word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[place % 4]
+        left = np.uint64(experts - place)
+        chosen = place + ((word * left) >> np.uint64(32)).astype(int)
+        order[rows, place], order[rows, chosen] = order[rows, chosen], order[rows, place]
     return order
 
 
@@ -189,29 +189,39 @@ def by_random(samples, seeds, keeps):
                        for seed in seeds])
 
 
-def by_mass(samples, inside, masses):
-    mass = shares(inside)
+def reaching(mass, share):
+    """The fewest experts, in the order of their mass [B,E], that reach a share: kept [B,E], and
+    unsure [B]."""
     order, unsure = ranking(mass)
     reached = np.cumsum(np.take_along_axis(mass, order, axis=1), axis=1)
-    rows = np.arange(len(mass))
-    outputs, doubts, kept = [], [], []
-    for share in masses:
-        place = np.minimum((reached < share - CLOSE).sum(axis=1), mass.shape[1] - 1)
-        near = (np.abs(reached - share) < 2.0 * CLOSE).any(axis=1)
-        outputs.append(samples.along(order)[rows, place])
-        doubts.append(near | unsure[rows, place])
-        kept.append(place + 1.0)
-    doubts, kept = np.stack(doubts, axis=1), np.stack(kept, axis=1)
-    found = curve(samples, "mass", np.stack(outputs, axis=1), doubts)
+    # A sum that is the share but for rounding has reached it.
+    places = np.minimum((reached < share - CLOSE).sum(axis=1), mass.shape[1] - 1)
+    kept = np.zeros(mass.shape)
+    np.put_along_axis(kept, order, (np.arange(mass.shape[1]) <= places[:, None]) * 1.0, axis=1)
+    near = (np.abs(reached[:, :-1] - share) < CLOSE).any(axis=1)  # all experts are always enough
+    return kept, near | unsure[np.arange(len(mass)), places]
+
+
+def kept_quantities(kept, doubts):
+    """Mean and deviation of the experts kept [M,B], where each of `doubts` [B,M] may be one off."""
     share = doubts.mean(axis=0)
-    found["kept_mass_mean"] = Quantity(kept.mean(axis=0), share)
-    found["kept_mass_sd"] = Quantity(kept.std(axis=0), np.sqrt(share), absolute=1e-6)
-    return found
+    return {"kept_mass_mean": Quantity(kept.mean(axis=1), share),
+            "kept_mass_sd": Quantity(kept.std(axis=1), np.sqrt(share), absolute=1e-6)}
+
+
+def by_mass(samples, inside, masses):
+    choices = [reaching(shares(inside), share) for share in masses]
+    subsets = np.stack([kept for kept, _ in choices], axis=1)
+    doubts = np.stack([unsure for _, unsure in choices], axis=1)
+    outputs = samples.base[:, None] + np.einsum("bme,bec->bmc", subsets, samples.effects)
+    return {**curve(samples, "mass", outputs, doubts),
+            **kept_quantities(subsets.sum(axis=2).T, doubts)}
 
 
 def of_one_size(samples, subsets, chosen, unsure):
     """The exhaustive figures of one K: subsets [M,E], Algorithm 1's [B,E] and where it is unsure.
-    Each as a number and its slack; the outputs with the best subset, which it is, and its doubt."""
+    Each as a number and its slack; the best subset, the outputs with it, and where they are
+    unsure."""
     outputs = samples.with_subsets(subsets)
     losses = samples.losses(outputs)
     errors = samples.loss_errors(losses)
@@ -224,6 +234,7 @@ def of_one_size(samples, subsets, chosen, unsure):
     found = {"exhaustive_combine_rank":
              ((gap < 0).sum(axis=1).mean(), (close + unsure * len(subsets)).mean())}
     tied = near.sum(axis=1) > 1
+    found["distinct_subsets_exhaustive"] = (len(np.unique(best)), tied.sum())
     if samples.classifies():
         right, doubt = samples.verdicts(outputs)
         sure = (right & ~doubt).any(axis=1)
@@ -232,7 +243,7 @@ def of_one_size(samples, subsets, chosen, unsure):
         # Subsets as good as the best matter only where some predict right and some wrong.
         mixed = (near & right).any(axis=1) & (near & ~right).any(axis=1)
         tied = tied & (mixed | (near & doubt).any(axis=1))
-    return found, outputs[rows, best], tied, best
+    return found, outputs[rows, best], tied
 
 
 def by_exhaustive(samples, inside, keeps, limit):
@@ -240,8 +251,9 @@ def by_exhaustive(samples, inside, keeps, limit):
     experts = samples.effects.shape[1]
     order, unsure = ranking(shares(inside))
     rows, searched, outputs, ties = {}, [], [], []
-    names = ["exhaustive_combine_rank"] + ["exhaustive_any_right"] * samples.classifies()
-    missing = {name: (math.nan, 0.0) for name in names}
+    missing = {"exhaustive_combine_rank": (math.nan, 0.0), "distinct_subsets_exhaustive": (0, 0)}
+    if samples.classifies():
+        missing["exhaustive_any_right"] = (math.nan, 0.0)
     for k in keeps:
         count = math.comb(experts, k)
         searched.append(count if count <= limit else 0)
@@ -249,8 +261,7 @@ def by_exhaustive(samples, inside, keeps, limit):
             subsets = np.zeros((count, experts))
             for row, members in enumerate(itertools.combinations(range(experts), k)):
                 subsets[row, list(members)] = 1.0
-            numbers, best, tied, _ = of_one_size(samples, subsets, firsts(order, k),
-                                                 unsure[:, k - 1])
+            numbers, best, tied = of_one_size(samples, subsets, firsts(order, k), unsure[:, k - 1])
         else:
             numbers, tied = missing, np.zeros(len(order), bool)
             best = np.full_like(samples.base, math.nan)
@@ -263,6 +274,8 @@ def by_exhaustive(samples, inside, keeps, limit):
     for name, numbers in rows.items():
         value, slack = np.array(numbers).T
         found[name] = Quantity(value, slack)
+    by_layer = found["distinct_subsets_exhaustive"]
+    by_layer.value = by_layer.value[None]
     for name in ("accuracy_exhaustive", "loss_exhaustive", "relative_error_exhaustive"):
         if name in found:
             found[name].value[np.array(searched) == 0] = math.nan
