@@ -30,6 +30,8 @@ static bool is_known(const struct argp *argp, const char *argument)
         if (!is_short && o->name != NULL && strncmp(o->name, argument + 2, length - 2) == 0)
             return true;
     }
+    for (const struct argp_child *c = argp->children; c != NULL && c->argp != NULL; c++)
+        if (is_known(c->argp, argument)) return true;
     return false;
 }
 

@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/study_options.h"
 
 #include <coterie/memory.h>
 #include <coterie/suite.h>
@@ -15,6 +16,7 @@ typedef struct input {
     const char **overrides; /* room for as many as there are arguments */
     bool list, one, json;
     size_t member; /* with `one` */
+    cot_study_input study;
 } input;
 
 /* Beyond any character: these options have long names only. */
@@ -38,6 +40,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     input *in = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &in->study;
+        return 0;
     case KEY_SET:
         in->overrides[in->override_count++] = argument;
         return 0;
@@ -57,6 +62,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
+static const struct argp_child children[] = {
+    {&cot_study_argp, 0, "What each study holds, as in 'coterie specialize':", 1}, {0}};
+
 static const struct argp argp = {
     options,
     parse_option,
@@ -68,7 +76,7 @@ static const struct argp argp = {
     "checkpoint and end with exit code 75; the same command goes on, and does nothing twice.\n\n"
     "  mpirun -n 2 coterie suite jobs/recipes/quickstart-suite.yaml\n"
     "  coterie suite jobs/recipes/quickstart-suite.yaml --list",
-    NULL,
+    children,
     NULL,
     NULL};
 
@@ -134,17 +142,17 @@ static cot_status run_suite(const cot_comm *world, const input *in, cot_suite *s
     return status;
 }
 
-static cot_status suite_command(const cot_comm *world, const input *in)
+static cot_status suite_command(const cot_comm *world, input *in)
 {
     if (in->recipe == NULL)
         return cot_fail(COT_E_USAGE, "suite: no recipe given; see 'coterie help suite'");
     if (in->list && in->one)
         return cot_fail(COT_E_USAGE, "suite: --list shows all members; leave out --member");
-    cot_specialize_options study = cot_specialize_defaults();
+    COT_TRY(cot_study_input_check("suite", &in->study));
     cot_recipe *recipe = NULL;
     cot_suite *suite = NULL;
     COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
-    cot_status status = cot_suite_create(world, recipe, &study, &suite);
+    cot_status status = cot_suite_create(world, recipe, &in->study.study, &suite);
     if (status == COT_OK) status = run_suite(world, in, suite);
     cot_suite_destroy(&suite);
     cot_recipe_destroy(&recipe);
@@ -154,8 +162,10 @@ static cot_status suite_command(const cot_comm *world, const input *in)
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
     input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    cot_study_input_begin(&in.study);
     cot_status status = cot_cli_parse(&cot_command_suite, argc, argv, &in);
     if (status == COT_OK) status = suite_command(world, &in);
+    cot_study_input_end(&in.study);
     cot_free(in.overrides);
     return status;
 }
