@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from inputs import model_options, read_checkpoint, read_split
 from program import Program
-from quantity import Exact, OneOf, Quantity, problem
+from quantity import CLOSE, Exact, OneOf, Quantity, problem
 from reference import evaluate, forward, losses_of, patches_of
 from routing import (expert_norms, firsts, layer_statistics, parameter_statistics, ranking, shares,
                      stack, top_share_by_class)
@@ -119,7 +119,7 @@ def step_statistics(before, after):
                      target[first:first + batch])[2]
     change = {name: after.params[name] - before.params[name] for name in after.params}
     layers = range(len(after.insides))
-    return stack([{"gradient_norm": Quantity(expert_norms(grads, layer), relative=1e-4),
+    return stack([{"gradient_norm": Quantity(expert_norms(grads, layer), relative=1e-5),
                    "update_norm": Quantity(expert_norms(change, layer))} for layer in layers])
 
 
@@ -250,7 +250,7 @@ def deep_study(trained, keeps):
 
 def rows_by_sample(trained):
     mass = np.stack([shares(inside) for inside in trained.insides], axis=1)
-    found = {"expert_mass": Quantity(mass), "sample": Exact(np.arange(len(mass)))}
+    found = {"expert_mass": Quantity(mass, relative=CLOSE), "sample": Exact(np.arange(len(mass)))}
     if trained.classes > 0:
         largest = trained.logits.max(axis=1, keepdims=True)
         found["label"] = Exact(trained.target)

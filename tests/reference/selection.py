@@ -77,7 +77,8 @@ def curve(samples, selector, outputs, unsure):
     check_unsure(unsure, f"subsets by {selector}")
     spread = np.ptp(samples.losses(np.concatenate([samples.base[:, None], outputs], axis=1)), axis=1)
     slack = (unsure * spread[:, None]).mean(axis=0)
-    rounding = samples.loss_errors(losses).mean(axis=0)
+    # A tenth of the worst case of single samples: errors have either sign.
+    rounding = 0.1 * samples.loss_errors(losses).mean(axis=0)
     found = {f"loss_{selector}": Quantity(loss, slack + rounding)}
     if samples.classifies():
         right, close = samples.verdicts(outputs)
