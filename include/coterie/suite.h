@@ -37,7 +37,9 @@ typedef struct cot_suite {
 } cot_suite;
 
 /** Make the members of a recipe, which outlives them, and look at how far each is. Creates nothing
- * on the disk. Collective over the world.
+ * on the disk. What `study` asks for serves members with few and with many experts: subset sizes
+ * above a member's number of experts are left out for it, and so is the exhaustive search where
+ * there are too many subsets. Collective over the world.
  * Errors, on every rank alike: COT_E_CONFIG for a recipe without a suite, or with a member that no
  * recipe could be; those of cot_dataset_create. */
 COT_MUST_CHECK cot_status cot_suite_create(const cot_comm *world, const cot_recipe *recipe,

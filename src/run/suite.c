@@ -99,6 +99,7 @@ cot_status cot_suite_create(const cot_comm *world, const cot_recipe *recipe,
 {
     cot_suite *suite = cot_alloc(1, sizeof *suite);
     *suite = (cot_suite){.recipe = recipe, .study = *study};
+    if (study->exhaustive == COT_EXHAUSTIVE) suite->study.exhaustive = COT_EXHAUSTIVE_WHERE_FEW;
     cot_status status = cot_comm_agree(world, make_members(suite));
     if (status == COT_OK) status = agree_on_steps(world, suite);
     if (status == COT_OK) {

@@ -108,15 +108,15 @@ static bool has_selector(const cot_h5_file *study, const char *name)
     return there;
 }
 
-static bool has_orders(const cot_h5_file *study, const cot_specialize_options *asked)
+static bool has_selectors(const cot_h5_file *study, const cot_suite_member *member,
+                          const cot_specialize_options *asked)
 {
-    for (cot_order order = 0; order < COT_ORDERS; order++) {
-        /* Where only what is possible was asked for, its absence says nothing. */
-        bool may_lack = asked->orders_where_possible && !cot_order_needs_routing_only(order);
-        if (asked->orders[order] && !may_lack && !has_selector(study, cot_order_name(order)))
+    bool deep = member->recipe->model.layers > 1; /* where some are not possible */
+    for (cot_order order = 0; order < COT_ORDERS; order++)
+        if (asked->orders[order] && !(deep && !cot_order_needs_routing_only(order)) &&
+            !has_selector(study, cot_order_name(order)))
             return false;
-    }
-    return asked->exhaustive != COT_EXHAUSTIVE || has_selector(study, "exhaustive");
+    return asked->exhaustive == COT_EXHAUSTIVE_NOT || deep || has_selector(study, "exhaustive");
 }
 
 static bool has_keeps(const cot_h5_file *study, const cot_specialize_options *asked, size_t experts)
@@ -124,7 +124,8 @@ static bool has_keeps(const cot_h5_file *study, const cot_specialize_options *as
     bool has = true;
     if (asked->keep == COT_KEEP_LIST)
         for (size_t i = 0; i < asked->keep_count; i++)
-            has = has && holds(study, "/keep", (double)asked->keeps[i]);
+            has = has &&
+                  (asked->keeps[i] > experts || holds(study, "/keep", (double)asked->keeps[i]));
     if (asked->keep == COT_KEEP_SWEEP)
         for (size_t k = 1; k <= experts; k++) has = has && holds(study, "/keep", (double)k);
     if (asked->keep == COT_KEEP_POWERS)
@@ -137,8 +138,8 @@ static bool has_what_is_asked(const cot_h5_file *study, const cot_suite_member *
 {
     char *split = NULL;
     bool has = cot_h5_get_text(study, "/", "split", &split) == COT_OK &&
-               strcmp(split, cot_split_name(asked->split)) == 0 && has_orders(study, asked) &&
-               has_keeps(study, asked, member->experts);
+               strcmp(split, cot_split_name(asked->split)) == 0 &&
+               has_selectors(study, member, asked) && has_keeps(study, asked, member->experts);
     cot_free(split);
     if (asked->orders[COT_ORDER_RANDOM])
         for (size_t i = 0; i < asked->seeds; i++)
@@ -189,11 +190,17 @@ void suite_warn_of_changes(cot_suite_member *member)
     cot_free(path);
 }
 
+/* One list of subset sizes serves members with few and with many experts. */
 static cot_status specialize(const cot_comm *world, const cot_suite_member *member,
                              const cot_specialize_options *asked)
 {
     cot_specialize_options options = *asked;
     overrides own = overrides_of(member);
+    size_t *keeps = cot_alloc(asked->keep_count, sizeof *keeps);
+    options.keeps = keeps;
+    options.keep_count = 0;
+    for (size_t i = 0; i < asked->keep_count; i++)
+        if (asked->keeps[i] <= member->experts) keeps[options.keep_count++] = asked->keeps[i];
     char *checkpoint = suite_member_file(member, "latest.h5");
     char *study = suite_member_file(member, "study.h5");
     options.override_count = OVERRIDES;
@@ -201,6 +208,7 @@ static cot_status specialize(const cot_comm *world, const cot_suite_member *memb
     cot_status status = cot_specialize(world, checkpoint, study, &options);
     cot_free(study);
     cot_free(checkpoint);
+    cot_free(keeps);
     free_overrides(&own);
     return status;
 }
