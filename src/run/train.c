@@ -5,6 +5,7 @@
 #include <coterie/report.h>
 
 #include <math.h>
+#include <string.h>
 
 /* The run ends after train.steps steps, or else after train.epochs epochs. */
 static cot_status plan_length(trainer *t)
@@ -217,8 +218,9 @@ static cot_status run(trainer *t)
     COT_TRY(cot_comm_agree(t->comm, cot_metrics_status(t->metrics)));
     t->has_finished = reason == finished;
     if (reason != stopped) return COT_OK;
-    cot_info("stopped at step %lu with a checkpoint saved; add --resume auto to go on",
-             (unsigned long)t->state.progress.step);
+    bool resumes = t->options->resume != NULL && strcmp(t->options->resume, "auto") == 0;
+    cot_info("stopped at step %lu with a checkpoint saved; %s to go on",
+             (unsigned long)t->state.progress.step, resumes ? "run it again" : "add --resume auto");
     return COT_E_STOPPED;
 }
 
