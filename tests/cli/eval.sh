@@ -17,7 +17,10 @@ for other in arrays[1:]:
 
 assert files[0].attrs["split"].decode() == printed["split"]
 assert len(logits) == len(labels) == len(kept) == printed["samples"]
-assert kept.shape[2] == printed["experts"] and (kept.sum(axis=2) == printed["kept"]).all()
+counts = kept.sum(axis=2, dtype=int)
+assert kept.shape[2] == printed["experts"]
+assert abs(counts.mean() - printed["kept"]) < 1e-8 * counts.mean() and abs(counts.std() - printed["kept_deviation"]) < 1e-6
+assert printed["selector"] == "mass" or (counts == printed["kept"]).all()
 logits = logits.astype(float)
 if printed["accuracy"] is None:
     assert printed["accuracy_by_class"] is None and labels.dtype == np.float32
@@ -48,7 +51,7 @@ evaluated() {
         ranks "$n" eval "$checkpoint" --format json --predictions "$scratch/$name-$n.h5" "$@" >"$scratch/$name-$n.json" 2>"$scratch/log" ||
             fail "$name on $n ranks: $(tail -n 3 "$scratch/log")"
         [ ! -s "$scratch/log" ] || fail "$name on $n ranks says on standard error: $(cat "$scratch/log")"
-        sed -i 's/, "seconds": [^,}]*//' "$scratch/$name-$n.json"
+        sed -i 's/, "seconds": .*/}/' "$scratch/$name-$n.json" # times come last
         # On three ranks, which divide no power of two, the outputs of a sample are the same bits, but sums over samples are not.
         [ "$n" = 3 ] || cmp -s "$first" "$scratch/$name-$n.json" || fail "$name: $n ranks print another result"
     done
@@ -69,7 +72,12 @@ before="$(sha256sum <"$best")"
 
 evaluated "1 2 3 4" test "$best"
 evaluated "1 2 3 4" part "$best" --keep 3
+evaluated "1 2 3 4" mass "$best" --keep-mass 0.8
+evaluated "1 2" dispatch "$best" --keep 3 --select dispatch
+evaluated "1 4" chance "$best" --keep 3 --select random
+evaluated 2 chance-1 "$best" --keep 3 --select random --seed 1
 evaluated 2 all "$best" --keep 16
+evaluated 2 all-mass "$best" --keep-mass 1
 evaluated 1 train "$best" --split train
 evaluated 2 validation "$best" --split validation
 evaluated 3 few "$best" --set data.test_samples=7
@@ -77,9 +85,36 @@ evaluated 3 few "$best" --set data.test_samples=7
     '"samples": 300 "samples": 1100 "samples": 150 "samples": 7' ] || fail "splits of other sizes"
 # Kept slots are mixed expert by expert, not in one matrix product, so the last of nine digits may differ.
 [ "$(field all loss | cut -c 1-14)" = "$(field test loss | cut -c 1-14)" ] || fail "keeping all experts is not keeping all"
-[ "$(field part loss)" != "$(field test loss)" ] || fail "keeping three experts changes nothing"
-grep '"event": "epoch"' "$scratch/run/metrics.jsonl" | grep -qF "$(field validation loss | sed 's/^"/"validation_/')" ||
+[ "$(field all-mass loss | cut -c 1-14)" = "$(field test loss | cut -c 1-14)" ] || fail "keeping all the mass is not keeping all"
+different="$(for name in test part mass dispatch chance chance-1; do field "$name" loss; done | sort -u | wc -l)"
+[ "$different" = 6 ] || fail "six selections, $different losses"
+[ "$(field part kept) $(field part selector)" = '"kept": 3.0 "selector": "combine"' ] || fail "not three experts by combine"
+[ "$(field test kept) $(field test selector)" = '"kept": 16.0 "selector": null' ] || fail "not all experts"
+# Trained with two expert replicas, evaluated with one: products of other shapes, so the last digits may differ here too.
+grep '"event": "epoch"' "$scratch/run/metrics.jsonl" | grep -qF "$(field validation loss | sed 's/^"/"validation_/' | cut -c 1-25)" ||
     fail "training has met another validation loss"
+
+# ---- side by side ----
+cat >"$scratch/compare.py" <<'END_OF_PYTHON'
+"""compare.py COMPARED PART ALL: what is printed side by side is what either evaluation prints alone, and its times add up."""
+import json, sys
+both, part, all_experts = (json.load(open(name)) for name in sys.argv[1:])
+for mine, alone in ((both, part), (both["all_experts"], all_experts)):
+    for name in ("loss", "accuracy", "accuracy_by_class", "kept", "kept_deviation"):
+        assert mine[name] == alone[name], name
+    # A phase's longest rank is not another phase's, so their sum may exceed the whole; none alone does.
+    phases = mine["phase_seconds_per_sample"]
+    assert all(0 <= phases[name] <= mine["seconds_per_sample"] for name in phases), mine
+    assert phases["experts"] > 0 and phases["route"] > 0
+    assert abs(mine["seconds_per_sample"] * both["samples"] / mine["seconds"] - 1) < 1e-6
+heavy = [e["phase_seconds_per_sample"]["experts"] + e["phase_seconds_per_sample"]["exchange"] for e in (both, both["all_experts"])]
+assert abs(both["ratio"]["experts_and_exchange"] / (heavy[0] / heavy[1]) - 1) < 1e-6
+assert abs(both["ratio"]["accuracy"] / (both["accuracy"] / both["all_experts"]["accuracy"]) - 1) < 1e-6
+END_OF_PYTHON
+ranks 2 eval "$best" --keep 3 --compare --format json >"$scratch/both.json" 2>"$scratch/log" || fail "--compare: $(cat "$scratch/log")"
+"$python" "$scratch/compare.py" "$scratch/both.json" "$scratch/part.json" "$scratch/test.json" || fail "--compare says something else"
+ranks 2 eval "$best" --keep-mass 0.8 --compare >"$scratch/text" 2>"$scratch/log" || fail "--compare as text"
+grep -q 'experts + exchange' "$scratch/text" || fail "no times side by side"
 
 # ---- text, and nothing but the result on standard output ----
 ranks 2 eval "$best" --set data.test_samples=7 >"$scratch/text" 2>"$scratch/log" || fail "as text"
@@ -94,6 +129,19 @@ evaluated "1 4" regression "$scratch/norm/latest.h5"
 evaluated 3 regression-part "$scratch/norm/latest.h5" --keep 5
 
 # ---- what cannot be ----
+refused() { expect 64 "$1" "$COTERIE" eval "$best" "${@:2}"; }
+refused "--keep-mass" --keep-mass 0
+refused "--keep-mass" --keep-mass 1.01
+refused "--keep-mass" --keep-mass much
+refused "--keep-mass" --keep-mass nan
+refused "exclude each other" --keep 2 --keep-mass 0.5
+refused "'greedy'" --keep 2 --select greedy
+refused "'best'" --keep 2 --select best
+refused "--select" --select random
+refused "--seed" --keep 2 --seed 1
+refused "--seed" --keep 2 --select random --seed -1
+refused "--compare" --compare
+refused "--keep" --keep 17
 status=0
 "$COTERIE" eval "$scratch/norm/latest.h5" --split validation 2>"$scratch/log" || status=$?
 [ "$status" = 78 ] || fail "a split that is not there: code $status"
