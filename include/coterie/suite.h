@@ -18,6 +18,9 @@ typedef enum cot_member_state {
 /** "not begun", "training", "trained", "done". */
 const char *cot_member_state_name(cot_member_state state);
 
+/** With how many experts kept a member's score is told: E, E/2, E/4 and E/8, rounded down. */
+enum { COT_SUITE_SCORES = 4 };
+
 typedef struct cot_suite_member {
     uint64_t experts, seed;
     cot_recipe *recipe; /**< of this run alone */
@@ -25,6 +28,9 @@ typedef struct cot_suite_member {
     cot_member_state state;
     uint64_t step;  /**< of its last checkpoint */
     uint64_t steps; /**< of the whole run */
+    /** Accuracy, or relative error of a regression, with the experts that Algorithm 1 keeps, from
+     * the study of a member that is done; NaN where there is none. */
+    double scores[COT_SUITE_SCORES];
 } cot_suite_member;
 
 /** All combinations of suite.experts and suite.seeds: the first seed with every number of experts,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +91,22 @@ static json_t *json_of_seed(uint64_t seed)
     return json_string(text);
 }
 
+static const char *score_name(const cot_suite *suite)
+{
+    return suite->recipe->data.source == COT_DATA_L2NORM ? "relative_error" : "accuracy";
+}
+
+static json_t *json_of_scores(const cot_suite *suite, const cot_suite_member *member)
+{
+    json_t *scores = json_array();
+    for (size_t i = 0; i < COT_SUITE_SCORES; i++)
+        if (isfinite(member->scores[i]))
+            json_array_append_new(scores, json_pack("{s:I, s:f}", "kept",
+                                                    (json_int_t)(member->experts >> i),
+                                                    score_name(suite), member->scores[i]));
+    return scores;
+}
+
 static void print_json(const cot_suite *suite)
 {
     json_t *members = json_array();
@@ -99,25 +116,42 @@ static void print_json(const cot_suite *suite)
         done += member->state == COT_MEMBER_DONE;
         json_array_append_new(
             members,
-            json_pack("{s:I, s:I, s:o, s:s, s:I, s:I, s:s}", "member", (json_int_t)i, "experts",
-                      (json_int_t)member->experts, "seed", json_of_seed(member->seed), "state",
-                      cot_member_state_name(member->state), "step", (json_int_t)member->step,
-                      "steps", (json_int_t)member->steps, "folder", member->dir));
+            json_pack("{s:I, s:I, s:o, s:s, s:I, s:I, s:s, s:o}", "member", (json_int_t)i,
+                      "experts", (json_int_t)member->experts, "seed", json_of_seed(member->seed),
+                      "state", cot_member_state_name(member->state), "step",
+                      (json_int_t)member->step, "steps", (json_int_t)member->steps, "folder",
+                      member->dir, "results", json_of_scores(suite, member)));
     }
     cot_cli_print_json(json_pack("{s:s, s:I, s:o}", "folder", suite->recipe->output.dir, "done",
                                  (json_int_t)done, "members", members));
 }
 
+static void print_score(const cot_suite *suite, double score)
+{
+    const double percent = 100;
+    if (!isfinite(score))
+        printf(" %8s", "-");
+    else if (suite->recipe->data.source == COT_DATA_L2NORM)
+        printf(" %8.4f", score);
+    else
+        printf(" %7.2f%%", percent * score);
+}
+
 static void print_text(const cot_suite *suite)
 {
-    printf("%6s %7s %4s  %-9s  %13s  %s\n", "member", "experts", "seed", "state", "step", "folder");
+    printf("%43s%s of Algorithm 1 with K experts\n", "",
+           suite->recipe->data.source == COT_DATA_L2NORM ? "relative error" : "accuracy");
+    printf("member experts seed state              step     K=E    K=E/2    K=E/4    K=E/8\n");
     for (size_t i = 0; i < suite->count; i++) {
         const cot_suite_member *member = &suite->members[i];
         char step[48];
         snprintf(step, sizeof step, "%" PRIu64 "/%" PRIu64, member->step, member->steps);
-        printf("%6zu %7" PRIu64 " %4" PRIu64 "  %-9s  %13s  %s\n", i, member->experts, member->seed,
-               cot_member_state_name(member->state), step, member->dir);
+        printf("%6zu %7" PRIu64 " %4" PRIu64 " %-9s %13s", i, member->experts, member->seed,
+               cot_member_state_name(member->state), step);
+        for (size_t k = 0; k < COT_SUITE_SCORES; k++) print_score(suite, member->scores[k]);
+        printf("\n");
     }
+    printf("in %s/e<experts>-s<seed>\n", suite->recipe->output.dir);
     fflush(stdout);
 }
 

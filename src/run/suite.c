@@ -7,6 +7,7 @@
 #include <coterie/sampler.h>
 
 #include <inttypes.h>
+#include <math.h>
 
 const char *cot_member_state_name(cot_member_state state)
 {
@@ -125,6 +126,7 @@ void cot_suite_destroy(cot_suite **suite)
 static void look_at(cot_suite_member *member, const cot_specialize_options *study)
 {
     size_t count = 0;
+    for (size_t i = 0; i < COT_SUITE_SCORES; i++) member->scores[i] = NAN;
     uint64_t *steps = cot_run_folder_steps(member->dir, &count);
     member->step = count > 0 ? steps[0] : 0;
     cot_free(steps);
@@ -147,5 +149,6 @@ void cot_suite_look(const cot_comm *world, cot_suite *suite)
         COT_MPI(MPI_Bcast(found, 2, MPI_UINT64_T, 0, world->world));
         member->state = (cot_member_state)found[0];
         member->step = found[1];
+        COT_MPI(MPI_Bcast(member->scores, COT_SUITE_SCORES, MPI_DOUBLE, 0, world->world));
     }
 }

@@ -152,7 +152,7 @@ static bool has_what_is_asked(const cot_h5_file *study, const cot_suite_member *
 
 /* ---- both ---- */
 
-bool suite_study_is_current(const cot_suite_member *member, const cot_specialize_options *asked)
+bool suite_study_is_current(cot_suite_member *member, const cot_specialize_options *asked)
 {
     cot_checkpoint_header header = {0};
     cot_h5_file *file = NULL;
@@ -162,6 +162,7 @@ bool suite_study_is_current(const cot_suite_member *member, const cot_specialize
                    cot_checkpoint_read_header(checkpoint, &header) == COT_OK &&
                    is_of_checkpoint(member, file, &header) &&
                    has_what_is_asked(file, member, asked);
+    if (current) suite_read_result(file, member);
     cot_failure_clear(); /* whatever is wrong with a study, the way out is a new one */
     cot_checkpoint_header_free(&header);
     cot_h5_close(&file);
@@ -213,7 +214,7 @@ static cot_status specialize(const cot_comm *world, const cot_suite_member *memb
     return status;
 }
 
-cot_status suite_study_make(const cot_comm *world, const cot_suite_member *member,
+cot_status suite_study_make(const cot_comm *world, cot_suite_member *member,
                             const cot_specialize_options *asked)
 {
     cot_run_lock *lock = NULL;
