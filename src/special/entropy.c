@@ -10,7 +10,7 @@
 
 static inline cot_real logarithm(cot_real x)
 {
-    return log(x);
+    return x > 0 ? log(x) : 0;
 }
 
 #else
@@ -41,10 +41,10 @@ static inline cot_real logarithm(cot_real x)
 
 #endif
 
-/* 0 of 0, and NaN of NaN. */
+/* A logarithm is finite everywhere: 0 of 0, and NaN of NaN. */
 static inline cot_real x_ln_x(cot_real x)
 {
-    return x * (x > 0 ? logarithm(x) : 0);
+    return x * logarithm(x);
 }
 
 COT_VECTOR_CLONES

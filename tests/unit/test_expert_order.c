@@ -242,6 +242,9 @@ static void greedy_of_equals_the_lower_index_and_nan_last(void **state)
         memcpy(sample.effects + e * DRAWN_CLASSES, sample.effects,
                DRAWN_CLASSES * sizeof(cot_real));
     assert_order(COT_ORDER_GREEDY, &sample.view, (size_t[]){0, 1, 2, 3, 4, 5});
+    /* One that goes first leaves the others in order. */
+    sample.effects[4 * DRAWN_CLASSES + (size_t)sample.view.target.label] += 5;
+    assert_order(COT_ORDER_GREEDY, &sample.view, (size_t[]){4, 0, 1, 2, 3, 5});
     draw_sample(3, 0, true, &sample);
     sample.effects[2 * DRAWN_CLASSES + 1] = NAN;
     rank_sample(COT_ORDER_GREEDY, 0, &sample.view, experts);
