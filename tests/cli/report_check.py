@@ -1,0 +1,165 @@
+"""What must be true of every report.
+
+    report_check.py page FOLDER                 report.html is well-formed, needs nothing outside of
+                                                itself, and every figure is there as PNG and PDF
+    report_check.py numbers FOLDER STUDY        its headline and table say what the study says
+    report_check.py narrow FOLDER CHROMIUM      at the width of a phone nothing sticks out
+    report_check.py missing ANALYSIS FOLDER     without any one variable of its files, all is made
+                                                but the figures that need it
+"""
+import html
+import re
+import subprocess
+import sys
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+VOID = {"meta", "br", "img", "hr", "link", "input", "col"}
+PHONE = 390
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to; complains of tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.ids, self.figures = [], [], [], []
+        self.tags = set()
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_startendtag(self, tag, attributes):
+        self.look(tag, dict(attributes))
+
+    def handle_starttag(self, tag, attributes):
+        self.look(tag, dict(attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def look(self, tag, attributes):
+        self.tags.add(tag)
+        self.references += [attributes[name] for name in ("src", "href", "xlink:href", "data")
+                            if name in attributes]
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "svg":
+            assert attributes.get("aria-label"), "a figure without a text for those who cannot see it"
+        if "card" in attributes.get("class", "").split() and "id" in attributes:
+            self.figures.append(attributes["id"])
+
+
+def read(folder):
+    return (Path(folder) / "report.html").read_text(encoding="utf-8")
+
+
+def check_page(folder):
+    text = read(folder)
+    page = Page(text)
+    outside = [r for r in page.references if not r.startswith(("#", "data:"))]
+    outside += [r for r in re.findall(r"url\(([^)]*)\)", text) if not r.startswith("#")]
+    assert not outside, f"needs {outside}"
+    assert not page.tags & {"script", "link", "iframe"} and "@import" not in text
+    assert len(page.ids) == len(set(page.ids)), "an id twice"
+    missing = {r[1:] for r in page.references if r.startswith("#") and len(r) > 1} - set(page.ids)
+    missing |= set(re.findall(r"url\(#([^)]*)\)", text)) - set(page.ids)
+    assert not missing, f"refers to {missing}"
+    # A colour that is no variable would stay as it is on a dark screen; black is the default.
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.S))
+    assert not re.findall(r"(?:fill|stroke): ?#[0-9a-f]{6}", drawn), "a colour that knows no dark"
+    assert "var(--blue)" in drawn or "var(--ramp" in drawn
+    assert page.figures, "no figure at all"
+    made = {path.name for path in (Path(folder) / "figures").iterdir()}
+    for name in page.figures:
+        for kind, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+            data = (Path(folder) / "figures" / f"{name}.{kind}").read_bytes()
+            assert data.startswith(magic) and len(data) > 2000, f"{name}.{kind}: {len(data)} bytes"
+            made.discard(f"{name}.{kind}")
+    assert not made, f"figures that the page does not know: {made}"
+    print(f"{folder}: {len(page.figures)} figures, {len(text) // 1024} KiB")
+
+
+def check_numbers(folder, study):
+    words = html.unescape(re.sub("<[^>]*>", " ", read(folder)))
+    with h5py.File(study) as file:
+        keeps, line = file["keep"][...], file["accuracy_combine"][-1]
+        full, random = file["accuracy"][-1], file["accuracy_random_mean"][-1]
+        experts = file["expert"].size
+    enough = min(int(k) for k, value in zip(keeps, line) if value >= 0.99 * full)
+    assert 1 < enough < experts, "made-up numbers that tell nothing"
+    assert f"{enough} of {experts}" in words, f"{enough} of {experts} is not the headline"
+    for value in (*line, *random):
+        assert f"{100 * value:.2f}%" in words, f"{value} is not in the table"
+    assert np.isfinite(line).all()
+
+
+def check_narrow(folder, chromium):
+    """The page in a frame as wide as a phone; a script beside it measures."""
+    script = """
+        const page = frame.contentDocument, wide = page.documentElement.scrollWidth, out = [];
+        for (const text of page.querySelectorAll('svg text')) {
+            const box = text.getBoundingClientRect(), card = text.closest('.card').getBoundingClientRect();
+            if (box.right > card.right + 1 || box.left < card.left - 1) out.push(text.textContent);
+        }
+        result.textContent = 'WIDTH=' + wide + ' OUT=' + JSON.stringify(out);"""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "narrow.html"
+        path.write_text(f'<body style="margin:0"><pre id="result"></pre><iframe id="frame" style="'
+                        f'width:{PHONE}px;height:900px;border:0" srcdoc="{html.escape(read(folder))}"'
+                        f"></iframe><script>onload = () => {{{script}}}</script>")
+        done = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+                               f"--user-data-dir={scratch}/profile", f"file://{path}"],
+                              capture_output=True, text=True, timeout=200)
+    found = re.search(r"WIDTH=(\d+) OUT=(.*?)</pre>", done.stdout)
+    assert found, f"chromium measured nothing: {done.stderr[-300:]}"
+    assert int(found[1]) <= PHONE, f"{folder}: {found[1]} pixels wide on a phone of {PHONE}"
+    assert found[2] == "[]", f"{folder}: text outside of its card: {found[2]}"
+
+
+def check_missing(analysis, folder):
+    sys.path.insert(0, analysis)
+    import coterie_files
+    import figures_study
+    import figures_training
+    import summary
+    from drawing import LeftOut
+
+    def make(run, makers):
+        made = 0
+        for maker in makers:
+            try:
+                maker(run)
+                made += 1
+            except LeftOut as reason:
+                assert str(reason) and "\n" not in str(reason)
+        summary.summary_of_run(run)
+        return made
+
+    run = coterie_files.open_run(folder)
+    study, stats = run.study, run.stats
+    study_makers = [figures_study.accuracy_against_kept, *figures_study.PLOTS]
+    all_made = make(run, study_makers), make(run, figures_training.PLOTS)
+    lost = 0
+    for name in study.data_vars:
+        run.studies = {"study.h5": study.drop_vars(name)}
+        lost += make(run, study_makers) < all_made[0]
+    run.studies = {"study.h5": study}
+    for name in stats.data_vars:
+        run.stats = stats.drop_vars(name)
+        lost += make(run, figures_training.PLOTS) < all_made[1]
+    run.stats, run.studies, run.metrics = None, {}, {}
+    assert make(run, [*study_makers, *figures_training.PLOTS]) == 0
+    assert lost > 10, "hardly any variable is needed"
+    print(f"{len(study.data_vars) + len(stats.data_vars)} variables left out, one by one")
+
+
+if __name__ == "__main__":
+    {"page": check_page, "numbers": check_numbers, "narrow": check_narrow,
+     "missing": check_missing}[sys.argv[1]](*sys.argv[2:])
