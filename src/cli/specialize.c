@@ -3,11 +3,13 @@
 #include "cli/study_options.h"
 
 #include <coterie/memory.h>
+#include <coterie/report.h>
 #include <coterie/specialize.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What the options fill in. */
 typedef struct input {
@@ -15,7 +17,7 @@ typedef struct input {
     size_t override_count;
     const char **overrides; /* room for as many as there are arguments */
     cot_study_input study;
-    bool json;
+    bool json, wants_page;
 } input;
 
 /* Beyond any character: these options have long names only. */
@@ -79,9 +81,11 @@ static cot_status check_options(input *in)
     return cot_study_input_check("specialize", &in->study);
 }
 
+/* Told of the results when the file is there. */
 static void report(void *context, const cot_experiment *experiment, const cot_catalog *catalog)
 {
-    const input *in = context;
+    input *in = context;
+    in->wants_page = experiment->recipe->output.report;
     const cot_specialize_report printed = {.checkpoint = in->checkpoint,
                                            .file = in->output,
                                            .split = in->study.study.split,
@@ -89,6 +93,18 @@ static void report(void *context, const cot_experiment *experiment, const cot_ca
                                            .catalog = catalog};
     if (experiment->comm->rank != 0) return;
     (in->json ? cot_specialize_print_json : cot_specialize_print_text)(&printed);
+}
+
+/* A study that lies in the folder of a run belongs on the run's page. */
+static void make_page(const cot_comm *world, const input *in)
+{
+    const char *slash = strrchr(in->output, '/');
+    char *folder = cot_strprintf("%.*s", slash != NULL ? (int)(slash - in->output) : 1,
+                                 slash != NULL ? in->output : ".");
+    char *metrics = cot_strprintf("%s/metrics.jsonl", folder);
+    if (world->rank == 0 && access(metrics, F_OK) == 0) cot_report(world, folder);
+    cot_free(metrics);
+    cot_free(folder);
 }
 
 static cot_status specialize(const cot_comm *world, input *in)
@@ -99,7 +115,9 @@ static cot_status specialize(const cot_comm *world, input *in)
     study->overrides = in->overrides;
     study->report = report;
     study->context = in;
-    return cot_specialize(world, in->checkpoint, in->output, study);
+    COT_TRY(cot_specialize(world, in->checkpoint, in->output, study));
+    if (in->wants_page) make_page(world, in);
+    return COT_OK;
 }
 
 static cot_status run(const cot_comm *world, int argc, char **argv)

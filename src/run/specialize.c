@@ -1,11 +1,9 @@
 #include "run/specializer.h"
 
-#include <coterie/blas.h>
 #include <coterie/clock.h>
 #include <coterie/memory.h>
 
 #include <string.h>
-#include <sys/stat.h>
 
 cot_specialize_options cot_specialize_defaults(void)
 {
@@ -23,7 +21,7 @@ cot_specialize_options cot_specialize_defaults(void)
 
 /* ---- batches and progress ---- */
 
-static size_t samples_of_split(const specializer *s)
+size_t specialize_samples(const specializer *s)
 {
     return cot_dataset_info_of(s->ex->dataset)->samples[s->options->split];
 }
@@ -31,13 +29,13 @@ static size_t samples_of_split(const specializer *s)
 size_t specialize_batch_count(const specializer *s)
 {
     const size_t most = s->ex->batching.max_batch;
-    return (samples_of_split(s) + most - 1) / most;
+    return (specialize_samples(s) + most - 1) / most;
 }
 
 cot_batch specialize_batch(const specializer *s, size_t index)
 {
     const size_t most = s->ex->batching.max_batch;
-    size_t left = samples_of_split(s) - index * most;
+    size_t left = specialize_samples(s) - index * most;
     return (cot_batch){
         .split = s->options->split, .samples = left < most ? left : most, .first = index * most};
 }
@@ -143,98 +141,6 @@ static void release(specializer *s)
     cot_free(s);
 }
 
-/* ---- the file ---- */
-
-/* What a name that was mistaken would cost: a checkpoint is never replaced. */
-static cot_status check_output(const char *path)
-{
-    struct stat about;
-    cot_h5_file *file = NULL;
-    char *format = NULL;
-    if (stat(path, &about) != 0) return COT_OK;
-    if (!S_ISREG(about.st_mode))
-        return cot_fail(COT_E_CREATE, "%s: is not a regular file; name another with -o", path);
-    bool is_checkpoint = cot_h5_open(path, &file) == COT_OK &&
-                         cot_h5_get_text(file, "/", "format", &format) == COT_OK &&
-                         strcmp(format, "coterie-checkpoint") == 0;
-    cot_failure_clear(); /* whatever else it is may be replaced */
-    cot_free(format);
-    cot_h5_close(&file);
-    if (!is_checkpoint) return COT_OK;
-    return cot_fail(COT_E_CREATE, "%s: is a checkpoint; name another file with -o", path);
-}
-
-/* The variables with a row for every sample. */
-static void list_samples(const specializer *s, cot_catalog *rows)
-{
-    const cot_moe_shape *shape = cot_model_shape(s->ex->model);
-    const cot_dimension dimensions[] = {
-        {.name = "layer", .size = cot_model_layers(s->ex->model), .meaning = "Soft MoE layer"},
-        {.name = "expert", .size = shape->E, .meaning = "expert"},
-        {.name = "sample", .size = samples_of_split(s), .meaning = "sample of the split"}};
-    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        cot_dimension dimension = dimensions[i];
-        dimension.type = COT_H5_INT64;
-        cot_catalog_add_dimension(rows, &dimension);
-    }
-    if (cot_experiment_classifies(s->ex)) {
-        cot_catalog_add(rows, &(cot_variable){.name = "label",
-                                              .axes = "sample",
-                                              .units = "1",
-                                              .meaning = "class of the sample",
-                                              .type = COT_H5_INT64});
-        cot_catalog_add(rows, &(cot_variable){.name = "prediction",
-                                              .axes = "sample",
-                                              .units = "1",
-                                              .meaning = "class predicted with all experts",
-                                              .type = COT_H5_INT64});
-    }
-    cot_catalog_add(rows, &(cot_variable){.name = "expert_mass",
-                                          .axes = "sample,layer,expert",
-                                          .units = "1",
-                                          .meaning = "share of the sample's combine weights",
-                                          .type = COT_H5_FLOAT32});
-}
-
-static cot_status begin_file(specializer *s, const char *output)
-{
-    const cot_comm *comm = s->ex->comm;
-    COT_TRY(cot_comm_agree(comm, comm->rank == 0 ? check_output(output) : COT_OK));
-    cot_catalog *rows = NULL;
-    if (s->options->samples) {
-        rows = cot_alloc(1, sizeof *rows);
-        list_samples(s, rows);
-    }
-    cot_status status =
-        cot_statistics_begin(comm, output, rows, s->ex->batching.max_batch, &s->file);
-    cot_free(rows);
-    return status;
-}
-
-static cot_status finish_file(specializer *s, const char *started)
-{
-    const cot_experiment *ex = s->ex;
-    char *recipe = cot_recipe_print(s->trained->recipe, true);
-    char *selectors = specialize_selectors(s);
-    const cot_checkpoint_info origin = {.recipe = recipe,
-                                        .seed = s->trained->recipe->seed,
-                                        .data_checksum = cot_dataset_info_of(ex->dataset)->checksum,
-                                        .blas_core = cot_blas_core(),
-                                        .blas_threads = s->trained->recipe->parallel.blas_threads,
-                                        .grains = ex->batching.grains,
-                                        .expert_replicas = 1,
-                                        .exchange = "slots",
-                                        .started = started};
-    const cot_statistics_info info = {.kind = "study",
-                                      .split = cot_split_name(s->options->split),
-                                      .selectors = selectors,
-                                      .origin = &origin};
-    cot_status status = cot_statistics_finish(&s->file, &info, &s->catalog);
-    cot_free(selectors);
-    cot_free(recipe);
-    return status;
-}
-
 /* ---- the study ---- */
 
 static cot_status compute(specializer *s)
@@ -260,12 +166,12 @@ static cot_status compute(specializer *s)
 
 static cot_status study(specializer *s, const char *output, const char *started)
 {
-    COT_TRY(begin_file(s, output));
+    COT_TRY(specialize_begin_file(s, output));
     take_memory(s);
     cot_status status = compute(s);
     cot_display_destroy(&s->display);
     if (status == COT_OK) {
-        status = finish_file(s, started);
+        status = specialize_finish_file(s, started);
     } else {
         cot_status removed = cot_statistics_finish(&s->file, NULL, NULL);
         (void)removed; /* the first failure counts */
@@ -277,7 +183,7 @@ static cot_status study(specializer *s, const char *output, const char *started)
 
 static cot_status check_split(const specializer *s)
 {
-    if (samples_of_split(s) > 0) return COT_OK;
+    if (specialize_samples(s) > 0) return COT_OK;
     return cot_fail(COT_E_CONFIG, "the data set has no %s split; see data.validation",
                     cot_split_name(s->options->split));
 }

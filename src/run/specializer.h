@@ -52,6 +52,9 @@ static inline bool specialize_is_deep(const specializer *s)
     return cot_model_layers(s->ex->model) > 1;
 }
 
+/* Samples of the split that is studied. */
+size_t specialize_samples(const specializer *s);
+
 /* The samples of a split come in batches of equal size but for the last. */
 size_t specialize_batch_count(const specializer *s);
 cot_batch specialize_batch(const specializer *s, size_t index);
@@ -69,6 +72,13 @@ void specialize_plan_free(specialize_plan *plan);
 
 /* The names of the selectors studied, between spaces (allocated). */
 char *specialize_selectors(const specializer *s);
+
+/* ---- specialize_file.c ---- */
+
+/* Begun before anything is computed, so that a file that cannot be costs no time.
+ * Errors: COT_E_CREATE, COT_E_IO. */
+COT_MUST_CHECK cot_status specialize_begin_file(specializer *s, const char *output);
+COT_MUST_CHECK cot_status specialize_finish_file(specializer *s, const char *started);
 
 /* ---- specialize_pass.c: one pass over the split with all experts ---- */
 

@@ -1,0 +1,98 @@
+/* The statistics file of a study. */
+#include "run/specializer.h"
+
+#include <coterie/blas.h>
+#include <coterie/memory.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* What a name that was mistaken would cost: a checkpoint is never replaced. */
+static cot_status check_output(const char *path)
+{
+    struct stat about;
+    cot_h5_file *file = NULL;
+    char *format = NULL;
+    if (stat(path, &about) != 0) return COT_OK;
+    if (!S_ISREG(about.st_mode))
+        return cot_fail(COT_E_CREATE, "%s: is not a regular file; name another with -o", path);
+    bool is_checkpoint = cot_h5_open(path, &file) == COT_OK &&
+                         cot_h5_get_text(file, "/", "format", &format) == COT_OK &&
+                         strcmp(format, "coterie-checkpoint") == 0;
+    cot_failure_clear(); /* whatever else it is may be replaced */
+    cot_free(format);
+    cot_h5_close(&file);
+    if (!is_checkpoint) return COT_OK;
+    return cot_fail(COT_E_CREATE, "%s: is a checkpoint; name another file with -o", path);
+}
+
+/* The variables with a row for every sample (docs/statistics.md). */
+static void list_samples(const specializer *s, cot_catalog *rows)
+{
+    const cot_moe_shape *shape = cot_model_shape(s->ex->model);
+    const cot_dimension dimensions[] = {
+        {.name = "layer", .size = cot_model_layers(s->ex->model), .meaning = "Soft MoE layer"},
+        {.name = "expert", .size = shape->E, .meaning = "expert"},
+        {.name = "sample", .size = specialize_samples(s), .meaning = "sample of the split"}};
+    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
+        cot_dimension dimension = dimensions[i];
+        dimension.type = COT_H5_INT64;
+        cot_catalog_add_dimension(rows, &dimension);
+    }
+    if (cot_experiment_classifies(s->ex)) {
+        cot_catalog_add(rows, &(cot_variable){.name = "label",
+                                              .axes = "sample",
+                                              .units = "1",
+                                              .meaning = "class of the sample",
+                                              .type = COT_H5_INT64});
+        cot_catalog_add(rows, &(cot_variable){.name = "prediction",
+                                              .axes = "sample",
+                                              .units = "1",
+                                              .meaning = "class predicted with all experts",
+                                              .type = COT_H5_INT64});
+    }
+    cot_catalog_add(rows, &(cot_variable){.name = "expert_mass",
+                                          .axes = "sample,layer,expert",
+                                          .units = "1",
+                                          .meaning = "share of the sample's combine weights",
+                                          .type = COT_H5_FLOAT32});
+}
+
+cot_status specialize_begin_file(specializer *s, const char *output)
+{
+    const cot_comm *comm = s->ex->comm;
+    COT_TRY(cot_comm_agree(comm, comm->rank == 0 ? check_output(output) : COT_OK));
+    cot_catalog *rows = NULL;
+    if (s->options->samples) {
+        rows = cot_alloc(1, sizeof *rows);
+        list_samples(s, rows);
+    }
+    cot_status status =
+        cot_statistics_begin(comm, output, rows, s->ex->batching.max_batch, &s->file);
+    cot_free(rows);
+    return status;
+}
+
+cot_status specialize_finish_file(specializer *s, const char *started)
+{
+    const cot_experiment *ex = s->ex;
+    char *recipe = cot_recipe_print(s->trained->recipe, true);
+    char *selectors = specialize_selectors(s);
+    const cot_checkpoint_info origin = {.recipe = recipe,
+                                        .seed = s->trained->recipe->seed,
+                                        .data_checksum = cot_dataset_info_of(ex->dataset)->checksum,
+                                        .blas_core = cot_blas_core(),
+                                        .blas_threads = s->trained->recipe->parallel.blas_threads,
+                                        .grains = ex->batching.grains,
+                                        .expert_replicas = 1,
+                                        .exchange = "slots",
+                                        .started = started};
+    const cot_statistics_info info = {.kind = "study",
+                                      .split = cot_split_name(s->options->split),
+                                      .selectors = selectors,
+                                      .origin = &origin};
+    cot_status status = cot_statistics_finish(&s->file, &info, &s->catalog);
+    cot_free(selectors);
+    cot_free(recipe);
+    return status;
+}
