@@ -208,6 +208,10 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "Whether results do not depend on the number of ranks, to the bit."},
     {KEY("parallel.expert_replicas", parallel.expert_replicas), .fallback = "1", SIZE_FROM(1),
      .meaning = "Groups Q that the ranks form, each holding all experts; divides their number."},
+    {KEY("parallel.shared_memory", parallel.shared_memory), .fallback = "true",
+     .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "Whether the ranks of an expert group that are on one node work on the same slot "
+                "buffers, instead of sending slots by messages; results are the same bits."},
     {KEY("parallel.blas_threads", parallel.blas_threads), .fallback = "1", .least = 1, .most = 1024,
      .meaning = "OpenBLAS threads of a rank."},
 
