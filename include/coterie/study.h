@@ -20,7 +20,8 @@ typedef struct cot_study_options {
     uint64_t first_seed;
     size_t mass_count;    /**< shares M of the selector `mass`; 0: not studied */
     const double *masses; /**< [mass_count], ascending */
-    bool exhaustive;      /**< every subset of every size in keeps that has at most subset_limit */
+    /** Every subset of every size in keeps that has at most subset_limit; with one layer only. */
+    bool exhaustive;
     size_t subset_limit;
     size_t grains, samples; /**< of a batch, and of the split, on this rank: at the most */
 } cot_study_options;

@@ -61,6 +61,7 @@ cot_study *cot_study_create(const cot_study_options *options)
     const size_t E = options->experts;
     cot_study *study = cot_alloc(1, sizeof *study);
     cot_keeps_check(options->keeps, E);
+    COT_ASSERT(!options->exhaustive || options->layers == 1);
     for (size_t m = 0; m < options->mass_count; m++)
         COT_ASSERT(options->masses[m] > (m > 0 ? options->masses[m - 1] : 0) &&
                    options->masses[m] <= 1);
