@@ -37,6 +37,7 @@
 #include <coterie/progress.h>
 #include <coterie/real.h>
 #include <coterie/recipe.h>
+#include <coterie/report.h>
 #include <coterie/rng.h>
 #include <coterie/router.h>
 #include <coterie/routing_stats.h>
