@@ -352,7 +352,7 @@ def main():
         elif sys.argv[1:] == ["mnist"]:
             recipe = Path(os.environ["COTERIE_SOURCE"]) / "jobs" / "recipes" / "mnist.yaml"
             data = [f"data.path={os.environ['COTERIE_MNIST']}", "data.test_samples=1000",
-                    "data.train_samples=5120"]
+                    "data.train_samples=2560"]
             steps = ["train.epochs=2", "checkpoint.every_steps=1", "checkpoint.keep=0",
                      "train.shuffle=false", "output.report=false"]
             good = [compare(program, f"mnist.yaml, {experts} experts", recipe,

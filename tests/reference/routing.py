@@ -35,8 +35,8 @@ def firsts(order, count):
     return kept
 
 
-def check_unsure(unsure, what):
-    if unsure.size and unsure.mean() > UNSURE_SHARE:
+def check_unsure(unsure, what, limit=UNSURE_SHARE):
+    if unsure.size and unsure.mean() > limit:
         raise SystemExit(f"{what}: {unsure.mean():.1%} are too close to say; choose another case")
 
 
