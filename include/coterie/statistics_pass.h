@@ -18,9 +18,8 @@ void cot_statistics_pass_destroy(cot_statistics_pass **pass);
 void cot_statistics_pass_begin(cot_statistics_pass *pass);
 cot_observer cot_statistics_pass_observer(cot_statistics_pass *pass);
 
-/** What the pass knows of this rank's sample i in a layer, while its batch is observed: routing,
- * slot norms and target are set, base and effects are not. The norms are overwritten by the next
- * call. */
+/** What the pass knows of this rank's sample i in a layer, once its observer has seen the batch and
+ * until the next one: routing, slot norms and target are set, base and effects are not. */
 cot_sample_view cot_statistics_pass_view(cot_statistics_pass *pass, size_t layer, size_t i);
 
 /** Sum over all ranks, and add what was seen, with step, epoch and the evaluation's results, to the

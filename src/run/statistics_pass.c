@@ -7,7 +7,8 @@
 struct cot_statistics_pass {
     const cot_experiment *experiment;
     cot_routing_stats *routing;
-    cot_real *slot_norms; /* [E,P]; NULL with masses_only */
+    size_t layers, slots, capacity;
+    cot_real *slot_norms; /* [layers,b,E,P] of the batch at hand; NULL with masses_only */
     struct {
         int64_t step, epoch, samples;
         double loss, metric;
@@ -20,8 +21,12 @@ cot_statistics_pass *cot_statistics_pass_create(const cot_experiment *ex, const 
     const cot_moe_shape *shape = cot_model_shape(ex->model);
     cot_statistics_pass *pass = cot_alloc(1, sizeof *pass);
     pass->experiment = ex;
+    pass->layers = cot_model_layers(ex->model);
+    pass->slots = shape->E * shape->P;
+    pass->capacity = cot_grains_capacity(ex->batching.max_batch, ex->batching.grains,
+                                         (size_t)ex->comm->size, (size_t)ex->comm->rank);
     pass->routing = cot_routing_stats_create(&(cot_routing_stats_options){
-        .layers = cot_model_layers(ex->model),
+        .layers = pass->layers,
         .tokens = shape->T,
         .experts = shape->E,
         .slots_per_expert = shape->P,
@@ -31,7 +36,9 @@ cot_statistics_pass *cot_statistics_pass_create(const cot_experiment *ex, const 
         .share_by_class = share_by_class,
         .grains =
             cot_shard_size(ex->batching.grains, (size_t)ex->comm->size, (size_t)ex->comm->rank)});
-    if (!masses_only) pass->slot_norms = cot_alloc(shape->E * shape->P, sizeof(cot_real));
+    if (!masses_only)
+        pass->slot_norms =
+            cot_alloc(pass->layers * pass->capacity * pass->slots, sizeof *pass->slot_norms);
     return pass;
 }
 
@@ -49,22 +56,30 @@ void cot_statistics_pass_begin(cot_statistics_pass *pass)
     cot_routing_stats_clear(pass->routing);
 }
 
-static void measure_slots(cot_statistics_pass *pass, const cot_soft_moe *layer, size_t i)
+static cot_real *norms_of(const cot_statistics_pass *pass, size_t layer, size_t i)
 {
-    const cot_moe_shape *shape = cot_model_shape(pass->experiment->model);
-    for (size_t s = 0; s < shape->E * shape->P; s++) {
-        const cot_real *output = cot_soft_moe_slot_output(layer, i, s);
-        pass->slot_norms[s] = (cot_real)sqrt(cot_dot(shape->D, output, output));
-    }
+    if (pass->slot_norms == NULL) return NULL;
+    return pass->slot_norms + (layer * pass->capacity + i) * pass->slots;
+}
+
+/* In the order in which the outputs lie in memory: there are many of them. */
+static void measure_slots(cot_statistics_pass *pass, size_t layer, size_t count)
+{
+    const size_t D = cot_model_shape(pass->experiment->model)->D;
+    const cot_soft_moe *moe = cot_model_layer(pass->experiment->model, layer);
+    for (size_t s = 0; s < pass->slots; s++)
+        for (size_t i = 0; i < count; i++) {
+            const cot_real *output = cot_soft_moe_slot_output(moe, i, s);
+            norms_of(pass, layer, i)[s] = (cot_real)sqrt((double)cot_dot(D, output, output));
+        }
 }
 
 cot_sample_view cot_statistics_pass_view(cot_statistics_pass *pass, size_t layer, size_t i)
 {
     const cot_experiment *ex = pass->experiment;
     const cot_soft_moe *moe = cot_model_layer(ex->model, layer);
-    if (pass->slot_norms != NULL) measure_slots(pass, moe, i);
     return (cot_sample_view){.routing = cot_soft_moe_routing(moe, i),
-                             .slot_norms = pass->slot_norms,
+                             .slot_norms = norms_of(pass, layer, i),
                              .outputs = ex->outputs,
                              .loss = &ex->recipe->loss,
                              .target = ex->targets[i]};
@@ -77,8 +92,10 @@ static cot_status observe(void *context, const cot_experiment *ex, size_t first,
 {
     cot_statistics_pass *pass = context;
     (void)first, (void)outputs;
+    for (size_t layer = 0; layer < pass->layers && pass->slot_norms != NULL; layer++)
+        measure_slots(pass, layer, count);
     for (size_t i = 0; i < count; i++)
-        for (size_t layer = 0; layer < cot_model_layers(ex->model); layer++) {
+        for (size_t layer = 0; layer < pass->layers; layer++) {
             cot_sample_view view = cot_statistics_pass_view(pass, layer, i);
             cot_routing_stats_add(pass->routing, cot_model_grain_of(ex->model, i), &view);
         }
