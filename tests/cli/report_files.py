@@ -226,7 +226,8 @@ def write_study(path, case, rng):
     if "exhaustive" in selectors:
         add_exhaustive(out, case)
     for name, all_kept in (("seconds", 4e-5), ("experts_seconds", 2.5e-5), ("exchange_seconds", 5e-6)):
-        out.add(f"timing/{name}_per_sample", "keep", all_kept * (0.2 + keeps / case.experts), "s")
+        out.add(f"timing/{name}_per_sample", "record,keep",
+                all_kept * (0.2 + keeps[None] / case.experts), "s")
     out.close()
 
 

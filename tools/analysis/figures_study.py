@@ -236,7 +236,7 @@ def time_per_sample(run):
     keeps, ends = run.study.keep.values, []
     for name, (text, colour) in parts.items():
         if name in run.study and np.isfinite(run.study[name]).any():
-            line = 1e6 * run.study[name].values
+            line = 1e6 * run.study[name].values[-1]
             ax.plot(keeps, line, color=LIGHT[colour], marker="o")
             ends.append((keeps[-1], line[-1], text, LIGHT[colour]))
     from_zero(ax)
@@ -245,7 +245,7 @@ def time_per_sample(run):
     experts = run.study.sizes["expert"]
     ax.set_title("time per sample, µs")
     ax.set_xlabel(f"experts kept, of {experts}")
-    ratio = float(seconds[0] / seconds[-1])
+    ratio = float(seconds[-1, 0] / seconds[-1, -1])
     return Plot(
         "time", "Time per sample",
         "What `eval --keep K` takes for a sample: kept slots alone are computed and sent. The last "

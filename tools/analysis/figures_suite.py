@@ -283,7 +283,7 @@ def time_saved(suite):
         points = []
         for experts, studies in groups.items():
             if studies and experts >= part and experts // part in studies[0].keep.values:
-                seconds = np.mean([s.timing_seconds_per_sample for s in studies], axis=0)
+                seconds = np.mean([s.timing_seconds_per_sample[-1] for s in studies], axis=0)
                 ratio = seconds[list(studies[0].keep.values).index(experts // part)] / seconds[-1]
                 points += [(experts, ratio)] if np.isfinite(ratio) else []
         if points:
