@@ -8,7 +8,8 @@
  *
  * While a file is written, a disk that fails on one rank is not reported to HDF5: the library would
  * leave its collective sequence on that rank and hang the others (src/io/write_guard.c). The
- * failure is kept and comes out of cot_h5_finish. */
+ * failure is kept and comes out of cot_h5_finish. A file that one process writes alone is made in
+ * memory for the same reason: the library could neither go on nor close it. */
 #ifndef COTERIE_H5_H
 #define COTERIE_H5_H
 
@@ -66,14 +67,16 @@ void cot_h5_names_free(cot_h5_names *names);
 /* ---- files ---- */
 
 /** Create a file for writing; one of that name is replaced. Collective over the world of `comm`,
- * every rank alike; with comm NULL by this process alone. The outcome is agreed on.
+ * every rank alike; with comm NULL by this process alone, in memory until it is finished. The
+ * outcome is agreed on.
  * Errors: COT_E_CREATE, on every rank. */
 COT_MUST_CHECK cot_status cot_h5_create(const cot_comm *comm, const char *path,
                                         cot_h5_file **file_out);
 
-/** Open a file of ours to write more into it, by this process alone.
- * Errors: as cot_h5_open. */
-COT_MUST_CHECK cot_status cot_h5_reopen(const char *path, cot_h5_file **file_out);
+/** Begin a file as a copy of another one, by this process alone and in memory until it is finished.
+ * Errors: as cot_h5_create and cot_h5_open. */
+COT_MUST_CHECK cot_status cot_h5_create_copy(const char *path, const char *original,
+                                             cot_h5_file **file_out);
 
 /** Close a file that was written. Collective as cot_h5_create, also after a failed write. Not
  * agreed on.

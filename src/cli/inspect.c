@@ -46,8 +46,8 @@ static const struct argp parser = {
     .options = options,
     .parser = parse_option,
     .args_doc = "FILE",
-    .doc = "Says what a checkpoint holds, and reads all of it to verify its checksums; of another "
-           "HDF5 file it lists groups, data sets and attributes.",
+    .doc = "Says what a checkpoint or a statistics file holds, and reads all of it to verify its "
+           "checksums; of another HDF5 file it lists groups, data sets and attributes.",
 };
 
 /* ---- text ---- */
@@ -127,6 +127,53 @@ static void print_checkpoint(const json_t *report)
            json_array_size(json_object_get(report, "moments")));
 }
 
+/* "0 to 9", or the values where they are others. */
+static void print_dimension(const json_t *dimension)
+{
+    char values[TEXT_SIZE];
+    const char *name = json_string_value(json_object_get(dimension, "name"));
+    json_int_t size = json_integer_value(json_object_get(dimension, "size"));
+    const json_t *listed = json_object_get(dimension, "values");
+    if (listed != NULL)
+        print_value(listed, values);
+    else
+        snprintf(values, sizeof values, size > 1 ? "0 to %" JSON_INTEGER_FORMAT : "0", size - 1);
+    printf("  %-10s %8" JSON_INTEGER_FORMAT "  %s\n", name, size, values);
+}
+
+static void print_variable(const json_t *variable)
+{
+    char shape[TEXT_SIZE];
+    print_value(json_object_get(variable, "shape"), shape);
+    printf("  %-28s %-8s %-5s %-26s %s\n", json_string_value(json_object_get(variable, "name")),
+           json_string_value(json_object_get(variable, "type")),
+           json_string_value(json_object_get(variable, "units")),
+           json_string_value(json_object_get(variable, "axes")), shape);
+}
+
+static void print_statistics(const json_t *report)
+{
+    size_t i = 0;
+    json_t *item = NULL;
+    const json_t *steps = json_object_get(report, "steps");
+    const size_t records = json_array_size(steps);
+    printf("%s: a statistics file (%s); all checksums are good\n",
+           json_string_value(json_object_get(report, "file")),
+           json_string_value(json_object_get(report, "kind")));
+    if (records == 1)
+        printf("1 record, of step %" JSON_INTEGER_FORMAT "\n",
+               json_integer_value(json_array_get(steps, 0)));
+    else if (records > 1)
+        printf("%zu records, of steps %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT "\n",
+               records, json_integer_value(json_array_get(steps, 0)),
+               json_integer_value(json_array_get(steps, records - 1)));
+    printf("\ndimensions\n");
+    json_array_foreach(json_object_get(report, "dimensions"), i, item) print_dimension(item);
+    printf("\nvariables\n");
+    json_array_foreach(json_object_get(report, "variables"), i, item) print_variable(item);
+    print_attributes("attributes", json_object_get(report, "attributes"));
+}
+
 static void print_any(const json_t *report)
 {
     size_t i = 0;
@@ -160,29 +207,39 @@ static cot_status print_digest(const cot_h5_file *file, bool json)
     return COT_OK;
 }
 
-static bool is_checkpoint(const cot_h5_file *file)
+/* How a file of a format is described, and how that is printed. */
+typedef struct description {
+    const char *format; /* NULL: any other */
+    cot_status (*describe)(const cot_h5_file *file, json_t **report_out);
+    void (*print)(const json_t *report);
+} description;
+
+static const description descriptions[] = {
+    {"coterie-checkpoint", cot_inspect_checkpoint, print_checkpoint},
+    {"coterie-statistics", cot_inspect_statistics, print_statistics},
+    {NULL, cot_inspect_any, print_any}};
+
+static const description *description_of(const cot_h5_file *file)
 {
     char *format = NULL;
-    bool is = cot_h5_get_text(file, "/", "format", &format) == COT_OK &&
-              strcmp(format, "coterie-checkpoint") == 0;
+    const description *found = descriptions;
+    bool has_format = cot_h5_get_text(file, "/", "format", &format) == COT_OK;
     cot_failure_clear(); /* a file without the attribute is any other file */
+    while (found->format != NULL && !(has_format && strcmp(format, found->format) == 0)) found++;
     cot_free(format);
-    return is;
+    return found;
 }
 
 static cot_status print_report(const cot_h5_file *file, bool json)
 {
     json_t *report = NULL;
-    bool checkpoint = is_checkpoint(file);
-    COT_TRY(checkpoint ? cot_inspect_checkpoint(file, &report) : cot_inspect_any(file, &report));
+    const description *fitting = description_of(file);
+    COT_TRY(fitting->describe(file, &report));
     if (json) {
         cot_cli_print_json(report);
         return COT_OK;
     }
-    if (checkpoint)
-        print_checkpoint(report);
-    else
-        print_any(report);
+    fitting->print(report);
     json_decref(report);
     return COT_OK;
 }

@@ -43,7 +43,7 @@ static json_t *json_of_element(const cot_h5_value *value, size_t i)
     }
 }
 
-static json_t *json_of_value(const cot_h5_value *value)
+json_t *cot_inspect_value(const cot_h5_value *value)
 {
     if (value->type == COT_H5_TEXT) {
         json_t *text = json_string(value->data);
@@ -57,8 +57,8 @@ static json_t *json_of_value(const cot_h5_value *value)
     return list;
 }
 
-static cot_status describe_attributes(const cot_h5_file *file, const char *object, json_t *parent,
-                                      const char *key)
+cot_status cot_inspect_attributes(const cot_h5_file *file, const char *object, json_t *parent,
+                                  const char *key)
 {
     cot_h5_names names = {0};
     cot_status status = COT_OK;
@@ -69,14 +69,14 @@ static cot_status describe_attributes(const cot_h5_file *file, const char *objec
         cot_h5_value value = {0};
         status = cot_h5_get_value(file, object, names.names[i], &value);
         if (status == COT_OK)
-            json_object_set_new(attributes, names.names[i], json_of_value(&value));
+            json_object_set_new(attributes, names.names[i], cot_inspect_value(&value));
         cot_h5_value_free(&value);
     }
     cot_h5_names_free(&names);
     return status;
 }
 
-static json_t *json_of_shape(const cot_h5_shape *shape)
+json_t *cot_inspect_shape(const cot_h5_shape *shape)
 {
     json_t *dims = json_array();
     for (size_t i = 0; i < shape->axis_count; i++)
@@ -119,13 +119,13 @@ static cot_status describe_param(const cot_h5_file *file, const char *name, json
     if (status == COT_OK)
         status = cot_h5_visit_rows(file, path, &shape, 0, shape.dims[0], summarize, &self);
     if (status == COT_OK) {
-        json_object_set_new(param, "shape", json_of_shape(&shape));
+        json_object_set_new(param, "shape", cot_inspect_shape(&shape));
         json_object_set_new(param, "count", json_of_uint(self.count));
         json_object_set_new(param, "norm", json_of_double(sqrt(self.squares)));
         json_object_set_new(param, "min", json_of_double(self.low));
         json_object_set_new(param, "max", json_of_double(self.high));
         *total += self.count;
-        status = describe_attributes(file, path, param, "attributes");
+        status = cot_inspect_attributes(file, path, param, "attributes");
     }
     cot_free(path);
     return status;
@@ -173,15 +173,15 @@ static cot_status describe_moments(const cot_h5_file *file, json_t *report)
 static cot_status fill_checkpoint(const cot_h5_file *file, json_t *report)
 {
     COT_TRY(cot_checkpoint_verify(cot_h5_path(file), 0, 1));
-    COT_TRY(describe_attributes(file, "/", report, "attributes"));
-    COT_TRY(describe_attributes(file, "/progress", report, "progress"));
+    COT_TRY(cot_inspect_attributes(file, "/", report, "attributes"));
+    COT_TRY(cot_inspect_attributes(file, "/progress", report, "progress"));
     COT_TRY(describe_moments(file, report));
     COT_TRY(describe_params(file, report));
     json_object_set_new(report, "verified", json_true());
     return COT_OK;
 }
 
-static cot_status finish(cot_status status, json_t *report, json_t **report_out)
+cot_status cot_inspect_finish(cot_status status, json_t *report, json_t **report_out)
 {
     if (status == COT_OK)
         *report_out = report;
@@ -194,7 +194,7 @@ cot_status cot_inspect_checkpoint(const cot_h5_file *file, json_t **report_out)
 {
     json_t *report = json_pack("{s:s}", "file", cot_h5_path(file));
     COT_ASSERT(report != NULL);
-    return finish(fill_checkpoint(file, report), report, report_out);
+    return cot_inspect_finish(fill_checkpoint(file, report), report, report_out);
 }
 
 /* ---- any file ---- */
@@ -215,10 +215,10 @@ static cot_status describe_object(const cot_h5_file *file, const char *path, jso
         cot_h5_shape shape = {0};
         COT_TRY(cot_h5_shape_of(file, path, &shape));
         json_object_set_new(object, "type", json_string(cot_h5_type_name(shape.type)));
-        json_object_set_new(object, "shape", json_of_shape(&shape));
+        json_object_set_new(object, "shape", cot_inspect_shape(&shape));
     }
     if (kind == COT_H5_DATASET || kind == COT_H5_GROUP)
-        COT_TRY(describe_attributes(file, path, object, "attributes"));
+        COT_TRY(cot_inspect_attributes(file, path, object, "attributes"));
     return kind == COT_H5_GROUP ? describe_members(file, path, objects, depth + 1) : COT_OK;
 }
 
@@ -244,7 +244,7 @@ cot_status cot_inspect_any(const cot_h5_file *file, json_t **report_out)
     json_t *objects = json_array();
     json_t *report = json_pack("{s:s, s:o}", "file", cot_h5_path(file), "objects", objects);
     COT_ASSERT(report != NULL);
-    cot_status status = describe_attributes(file, "/", report, "attributes");
+    cot_status status = cot_inspect_attributes(file, "/", report, "attributes");
     if (status == COT_OK) status = describe_members(file, "/", objects, 0);
-    return finish(status, report, report_out);
+    return cot_inspect_finish(status, report, report_out);
 }

@@ -61,6 +61,7 @@ static cot_h5_file *make_file(const char *path, bool writing, bool parallel)
 
 static void free_file(cot_h5_file **file)
 {
+    cot_memory_file_free(&(*file)->memory);
     cot_free((*file)->path);
     cot_free(*file);
     *file = NULL;
@@ -113,7 +114,7 @@ static void avoid_named_semaphores(void)
     setenv("OMPI_MCA_sharedfp", "^sm,lockedfile", 0);
 }
 
-static hid_t create_hdf5_file(const cot_comm *comm, const char *path)
+static hid_t create_hdf5_file(cot_h5_file *file, const cot_comm *comm)
 {
     SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
     SCOPED_ID creation = H5Pcreate(H5P_FILE_CREATE);
@@ -121,12 +122,14 @@ static hid_t create_hdf5_file(const cot_comm *comm, const char *path)
         avoid_named_semaphores();
         herr_t done = H5Pset_fapl_mpio(access, comm->world, MPI_INFO_NULL);
         COT_ASSERT(done >= 0);
+    } else {
+        cot_memory_file_use(&file->memory, access);
     }
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     keep_metadata_in_memory(access);
     H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     cot_h5_keep_attributes_compact(creation);
-    return H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+    return H5Fcreate(file->path, H5F_ACC_TRUNC, creation, access);
 }
 
 cot_status cot_h5_create(const cot_comm *comm, const char *path, cot_h5_file **file_out)
@@ -134,7 +137,7 @@ cot_status cot_h5_create(const cot_comm *comm, const char *path, cot_h5_file **f
     COT_TRY(try_on_all_ranks(comm, path));
     cot_h5_file *file = make_file(path, true, comm != NULL);
     cot_write_guard_begin();
-    file->id = create_hdf5_file(comm, path);
+    file->id = create_hdf5_file(file, comm);
     /* Ranks that have the file open could not close it without those that have not. */
     if (file->id < 0 && comm != NULL)
         cot_abort(__FILE__, __LINE__, "%s: MPI-IO cannot open it", path);
@@ -159,6 +162,8 @@ cot_status cot_h5_finish(cot_h5_file **file)
     cot_status status = COT_OK;
     assert_nothing_open(*file);
     if (H5Fclose((*file)->id) < 0) status = cot_h5_failed(*file, "the file", "closed");
+    if (status == COT_OK && !(*file)->parallel)
+        status = cot_memory_file_save(&(*file)->memory, (*file)->path);
     const char *reason = cot_write_guard_end();
     if (reason != NULL)
         status = cot_fail(COT_E_IO, "%s: cannot be written: %s", (*file)->path, reason);
@@ -175,39 +180,53 @@ static cot_status check_readable(const char *path)
     return COT_OK;
 }
 
-static cot_status open_file(const char *path, unsigned how, hid_t access, cot_h5_file **file_out)
+/* Files are complete when they get their name and never change after, so readers need no lock; and
+ * a file system without locks must not stop them. */
+static cot_status open_hdf5_file(cot_h5_file *file, unsigned how, hid_t access)
 {
-    cot_h5_file *file = make_file(path, false, false);
-    file->id = H5Fopen(path, how, access);
-    if (file->id < 0) {
-        cot_status status = cot_h5_failed(file, "the file", "read as HDF5");
-        free_file(&file);
-        return status;
-    }
-    *file_out = file;
-    return COT_OK;
+    H5Pset_file_locking(access, false, true);
+    file->id = H5Fopen(file->path, how, access);
+    return file->id >= 0 ? COT_OK : cot_h5_failed(file, "the file", "read as HDF5");
 }
 
 cot_status cot_h5_open(const char *path, cot_h5_file **file_out)
 {
     COT_TRY(check_readable(path));
     SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
-    /* Files are complete when they get their name and never change after, so readers need no lock;
-     * and a file system without locks must not stop them. */
-    H5Pset_file_locking(access, false, true);
-    return open_file(path, H5F_ACC_RDONLY, access, file_out);
+    cot_h5_file *file = make_file(path, false, false);
+    cot_status status = open_hdf5_file(file, H5F_ACC_RDONLY, access);
+    if (status == COT_OK)
+        *file_out = file;
+    else
+        free_file(&file);
+    return status;
 }
 
-cot_status cot_h5_reopen(const char *path, cot_h5_file **file_out)
+/* Becomes what is written to `path`. */
+static void redirect(cot_h5_file *file, const char *path)
 {
-    COT_TRY(check_readable(path));
+    cot_free(file->path);
+    file->path = cot_strdup(path);
+    file->writing = true;
+    cot_write_guard_begin();
+}
+
+cot_status cot_h5_create_copy(const char *path, const char *original, cot_h5_file **file_out)
+{
+    COT_TRY(check_readable(original));
+    COT_TRY(try_to_create(path, true));
     SCOPED_ID access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(access, false, true); /* nobody else knows this file yet */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     keep_metadata_in_memory(access);
-    COT_TRY(open_file(path, H5F_ACC_RDWR, access, file_out));
-    (*file_out)->writing = true;
-    cot_write_guard_begin();
+    cot_h5_file *file = make_file(original, false, false);
+    cot_memory_file_use(&file->memory, access);
+    cot_status status = open_hdf5_file(file, H5F_ACC_RDWR, access);
+    if (status != COT_OK) {
+        free_file(&file);
+        return status;
+    }
+    redirect(file, path);
+    *file_out = file;
     return COT_OK;
 }
 

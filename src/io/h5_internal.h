@@ -2,6 +2,8 @@
 #ifndef COTERIE_H5_INTERNAL_H
 #define COTERIE_H5_INTERNAL_H
 
+#include "io/memory_file.h"
+
 #include <coterie/h5.h>
 
 #include <hdf5.h>
@@ -10,6 +12,7 @@ struct cot_h5_file {
     hid_t id;
     char *path;
     bool writing, parallel;
+    cot_memory_file memory; /* of a file that is written and not parallel */
 };
 
 /** A handle of any kind that is closed where its scope ends; negative: none. */

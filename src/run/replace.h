@@ -19,8 +19,4 @@ COT_MUST_CHECK cot_status cot_replace_sync(const char *partial);
  * Errors: COT_E_IO. */
 COT_MUST_CHECK cot_status cot_replace_publish(const char *partial, const char *path);
 
-/** Copy a file to the name to write under, so that more can be written there. Not collective.
- * Errors: COT_E_IO, COT_E_CREATE. */
-COT_MUST_CHECK cot_status cot_replace_copy(const char *path, const char *partial);
-
 #endif

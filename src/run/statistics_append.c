@@ -22,13 +22,6 @@ typedef struct addition {
     size_t record; /* the number of the new one */
 } addition;
 
-static cot_status write_first(const addition *self, cot_h5_file *file)
-{
-    COT_TRY(cot_statistics_create_dimensions(file, true, self->catalog));
-    COT_TRY(cot_statistics_create_variables(file, self->catalog, true));
-    return cot_statistics_write_record(file, true, self->catalog, 0);
-}
-
 static cot_status write_next(const addition *self, cot_h5_file *file)
 {
     COT_TRY(cot_statistics_resize(file, self->catalog, self->record + 1));
@@ -38,8 +31,7 @@ static cot_status write_next(const addition *self, cot_h5_file *file)
 static cot_status create_or_copy(const addition *self, cot_h5_file **file_out)
 {
     if (self->record == 0) return cot_h5_create(NULL, self->partial, file_out);
-    COT_TRY(cot_replace_copy(self->path, self->partial));
-    return cot_h5_reopen(self->partial, file_out);
+    return cot_h5_create_copy(self->partial, self->path, file_out);
 }
 
 static cot_status write_partial(const addition *self)
@@ -48,7 +40,8 @@ static cot_status write_partial(const addition *self)
     COT_TRY(create_or_copy(self, &file));
     cot_status status = cot_statistics_write_attributes(file, self->origin, self->info);
     if (status == COT_OK)
-        status = self->record == 0 ? write_first(self, file) : write_next(self, file);
+        status = self->record == 0 ? cot_statistics_write_first(file, true, self->catalog, true)
+                                   : write_next(self, file);
     cot_status finished = cot_h5_finish(&file);
     return status != COT_OK ? status : finished;
 }
@@ -186,8 +179,7 @@ static cot_status set_aside(const char *path)
 static cot_status cut_copy(const char *path, const char *partial, size_t kept)
 {
     cot_h5_file *file = NULL;
-    COT_TRY(cot_replace_copy(path, partial));
-    COT_TRY(cot_h5_reopen(partial, &file));
+    COT_TRY(cot_h5_create_copy(partial, path, &file));
     cot_status status = for_each_dataset(file, "/", cut_dataset, &kept);
     cot_status finished = cot_h5_finish(&file);
     if (status == COT_OK) status = finished;

@@ -90,9 +90,7 @@ static cot_status write_records(cot_statistics_file *file, const cot_statistics_
     const bool writes = file->comm->rank == 0;
     cot_origin origin = cot_origin_take(file->comm);
     cot_status status = cot_statistics_write_attributes(file->h5, &origin, info);
-    if (status == COT_OK) status = cot_statistics_create_dimensions(file->h5, writes, catalog);
-    if (status == COT_OK) status = cot_statistics_create_variables(file->h5, catalog, false);
-    if (status == COT_OK) status = cot_statistics_write_record(file->h5, writes, catalog, 0);
+    if (status == COT_OK) status = cot_statistics_write_first(file->h5, writes, catalog, false);
     cot_origin_free(&origin);
     return status;
 }

@@ -153,10 +153,8 @@ cot_status cot_statistics_create_rows(cot_h5_file *file, const cot_catalog *cata
     return create_variable(file, variable, "", &shape);
 }
 
-cot_status cot_statistics_create_variables(cot_h5_file *file, const cot_catalog *catalog,
-                                           bool grows)
+static cot_status create_variables(cot_h5_file *file, const cot_catalog *catalog, bool grows)
 {
-    COT_TRY(create_record_dimension(file, grows));
     for (size_t i = 0; i < catalog->variable_count; i++) {
         cot_h5_shape shape = cot_statistics_shape(catalog, &catalog->variables[i], 1);
         size_t fitting = CHUNK_BYTES / record_bytes(&shape);
@@ -190,4 +188,13 @@ cot_status cot_statistics_write_record(cot_h5_file *file, bool writes, const cot
         COT_TRY(cot_h5_write_rows(file, path, variable->type, first, writes, variable->data));
     }
     return COT_OK;
+}
+
+cot_status cot_statistics_write_first(cot_h5_file *file, bool writes, const cot_catalog *catalog,
+                                      bool grows)
+{
+    COT_TRY(create_record_dimension(file, grows));
+    COT_TRY(cot_statistics_create_dimensions(file, writes, catalog));
+    COT_TRY(create_variables(file, catalog, grows));
+    return cot_statistics_write_record(file, writes, catalog, 0);
 }

@@ -33,10 +33,10 @@ COT_MUST_CHECK cot_status cot_statistics_create_dimensions(cot_h5_file *file, bo
 COT_MUST_CHECK cot_status cot_statistics_create_rows(cot_h5_file *file, const cot_catalog *catalog,
                                                      const cot_variable *variable, size_t batch);
 
-/** Create the dimension `record` and all variables of the catalog, with one record. With `grows`
- * records to come share chunks with it. */
-COT_MUST_CHECK cot_status cot_statistics_create_variables(cot_h5_file *file,
-                                                          const cot_catalog *catalog, bool grows);
+/** Create the dimension `record`, and the dimensions and variables of the catalog, with one record
+ * that the rank that `writes` writes. With `grows`, records to come share chunks with it. */
+COT_MUST_CHECK cot_status cot_statistics_write_first(cot_h5_file *file, bool writes,
+                                                     const cot_catalog *catalog, bool grows);
 
 /** Make room for so many records, or cut those behind. */
 COT_MUST_CHECK cot_status cot_statistics_resize(cot_h5_file *file, const cot_catalog *catalog,
