@@ -15,7 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OUTPUT_SIZE = 4096, PATH_SIZE = 4096, NOT_STARTED = 127 };
+enum { OUTPUT_SIZE = 4096, PATH_SIZE = 4096 };
+
+/* Exit codes, the second as tools/report gives it. */
+enum { NOT_STARTED = 127, MODULE_MISSING = 69 };
 
 static const double longest = 600; /* seconds; a page takes a few, that of a large suite a minute */
 
@@ -98,15 +101,16 @@ static bool start(const char *python, const char *script, const char *folder, pi
 #endif
     char **environment = plain_environment();
     errno = posix_spawn(process_out, python, &actions, NULL, arguments, environment);
-    bool started = errno == 0;
+    int failure = errno;
     cot_free(environment);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    if (started)
+    if (failure == 0)
         *output_out = ends[0];
     else
         close(ends[0]);
-    return started;
+    errno = failure;
+    return failure == 0;
 }
 
 /* Keep the end of what it prints, which says what went wrong. False when its time is over. */
@@ -156,11 +160,14 @@ static const char *last_line(char *output)
 
 static void explain(const char *script, const char *folder, int code, char *output)
 {
+    static const char prefix[] = "report: error: "; /* of the program's own lines */
     const char *line = last_line(output);
-    bool missing = code == NOT_STARTED || strstr(output, "No module named") != NULL;
-    if (missing)
-        cot_info("no report.html: %s; '%s' gets what it needs, then '%s %s' makes it",
-                 code == NOT_STARTED ? "there is no Python" : line, packages, script, folder);
+    if (strncmp(line, prefix, strlen(prefix)) == 0) line += strlen(prefix);
+    if (code == NOT_STARTED)
+        cot_info("no report.html: %s; on Debian: %s; then '%s %s' makes it", line, packages, script,
+                 folder);
+    else if (code == MODULE_MISSING)
+        cot_info("no report.html: %s; then '%s %s' makes it", line, script, folder);
     else
         cot_warn("no report.html: %s; '%s %s' tries again", line[0] != '\0' ? line : "it failed",
                  script, folder);
@@ -179,6 +186,8 @@ static void make(const char *script, const char *folder)
         close(descriptor);
         code = wait_for(process);
         if (!ended) snprintf(output, sizeof output, "it took over %g seconds", longest);
+    } else {
+        snprintf(output, sizeof output, "%s: %s", python, strerror(errno));
     }
     if (code == 0)
         cot_info("report: %s/report.html", folder);

@@ -75,3 +75,4 @@ echo "$count headers compile alone"
 
 "$prefix/bin/coterie" --version
 [[ -f "$prefix/share/coterie/recipes/mnist.yaml" ]]
+[[ -x "$prefix/share/coterie/report" && -f "$prefix/share/coterie/analysis/coterie_files.py" ]]

@@ -1,5 +1,5 @@
-# `cmake --install`: the program, one static library a layer, the public headers, the recipes, and
-# two ways to find them: find_package(coterie) with the target coterie::coterie, and `pkg-config
+# `cmake --install`: the program, one static library a layer, the public headers, the recipes, the
+# report, and two ways to find them: find_package(coterie) with the target coterie::coterie, and `pkg-config
 # --static coterie`.
 include(CMakePackageConfigHelpers)
 
@@ -19,6 +19,9 @@ set_target_properties(coterie PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS coterie RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY include/coterie DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY jobs/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/coterie)
+install(PROGRAMS tools/report DESTINATION ${CMAKE_INSTALL_DATADIR}/coterie)
+install(DIRECTORY tools/analysis DESTINATION ${CMAKE_INSTALL_DATADIR}/coterie
+        PATTERN "__pycache__" EXCLUDE)
 install(FILES LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_package_config_file(tools/cmake/coterieConfig.cmake.in coterieConfig.cmake
