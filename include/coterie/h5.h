@@ -116,8 +116,8 @@ COT_MUST_CHECK cot_status cot_h5_write_rows(cot_h5_file *file, const char *datas
 
 /** Make a data set of one axis the dimension of its name, and say what the axes of a data set are:
  * as many names as it has axes, "record,layer,expert", of dimensions in its group or in one above.
- * These are the dimension scales of HDF5, as netCDF-4 writes them. A dimension of the file's root
- * is created before all data sets that use it. */
+ * These are the dimension scales of HDF5, as netCDF-4 writes them, and an attribute `axes` that
+ * says the same. A dimension is created before the data sets that use it. */
 COT_MUST_CHECK cot_status cot_h5_make_dimension(cot_h5_file *file, const char *dataset);
 COT_MUST_CHECK cot_status cot_h5_name_axes(cot_h5_file *file, const char *dataset,
                                            const char *axes);

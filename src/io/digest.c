@@ -78,19 +78,6 @@ static void add_data(void *context, const void *data, size_t elements)
     add_bytes(target->hash, data, elements * target->element_size);
 }
 
-/* The names of the axes: where their dimensions lie in the file is of no account. */
-static cot_status add_axes(EVP_MD_CTX *hash, const cot_h5_file *file, const char *dataset)
-{
-    char *axes = NULL;
-    COT_TRY(cot_h5_axes_of(file, dataset, &axes));
-    if (axes[0] != '\0') {
-        add_text(hash, "axes");
-        add_text(hash, axes);
-    }
-    cot_free(axes);
-    return COT_OK;
-}
-
 static cot_status add_dataset(EVP_MD_CTX *hash, const cot_h5_file *file, const char *dataset)
 {
     cot_h5_shape shape = {0};
@@ -102,7 +89,6 @@ static cot_status add_dataset(EVP_MD_CTX *hash, const cot_h5_file *file, const c
     for (size_t i = 0; i < shape.axis_count; i++) add_count(hash, shape.dims[i]);
     data_hash target = {hash, cot_h5_type_size(shape.type)};
     COT_TRY(cot_h5_visit_rows(file, dataset, &shape, 0, shape.dims[0], add_data, &target));
-    COT_TRY(add_axes(hash, file, dataset));
     return add_attributes(hash, file, dataset);
 }
 
