@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The promise: the same bits in every parameter, moment and attribute on every number of ranks that divides the grains.
+# The promise: the same bits in every parameter, moment, statistic and attribute on every number of ranks that divides the grains.
 source "$(dirname "$0")/../support/cli.bash"
 
 # same NAME RANKS -- OVERRIDES...: the run on each of RANKS ends with files of one digest.
@@ -11,13 +11,15 @@ same() {
         ranks "$n" "${promised[@]}" --set "output.dir=$scratch/$name-$n" "$@" 2>"$scratch/log" ||
             fail "$name on $n ranks: $(tail -n 3 "$scratch/log")"
         local now
-        now="$(digest "$scratch/$name-$n/latest.h5")"
+        now="$(digest "$scratch/$name-$n/latest.h5") $(digest "$scratch/$name-$n/stats.h5")"
         [ -n "$first" ] || first="$now"
         [ "$now" = "$first" ] || fail "$name: $n ranks give other bits than ${counts[0]}"
     done
     # Different settings must not give the same digest, or the comparison would say nothing.
-    grep -q "^$first " "$scratch/digests" 2>/dev/null && fail "$name: the digest of another setting"
-    echo "$first $name" >>"$scratch/digests"
+    for now in $first; do
+        grep -q "^$now " "$scratch/digests" 2>/dev/null && fail "$name: the digest of another setting"
+        echo "$now $name" >>"$scratch/digests"
+    done
     echo "same bits on ${counts[*]} ranks: $name"
 }
 
@@ -26,4 +28,5 @@ same thirteen "1 2 4 8" -- --set model.experts=13 --set model.slots=3
 same clipped "1 2 4 8" -- --set optimizer.clip_norm=0.5
 same accumulated "1 2 4 8" -- --set train.accumulate=2
 same replicas "2 4 8" -- --set parallel.expert_replicas=2
+same masses "1 4" -- --set stats.level=masses --set stats.keep=3,5 --set data.validation=100
 same few "1 8" -- --set model.experts=3 --set router.noise=0.3 --set model.activation=gelu

@@ -29,6 +29,7 @@ events() {
 # same FOLDER FOLDER: the same bits, the same files and links, the same metrics.
 same() {
     [ "$(digest "$scratch/$1/latest.h5")" = "$(digest "$scratch/$2/latest.h5")" ] || fail "$1, $2: other bits"
+    [ "$(digest "$scratch/$1/stats.h5")" = "$(digest "$scratch/$2/stats.h5")" ] || fail "$1, $2: other statistics"
     [ "$(cd "$scratch/$1" && ls)" = "$(cd "$scratch/$2" && ls)" ] || fail "$1, $2: other files"
     [ "$(readlink "$scratch/$1/"{latest,best}.h5)" = "$(readlink "$scratch/$2/"{latest,best}.h5)" ] || fail "$1, $2: other links"
     diff <(events "$1") <(events "$2") || fail "$1, $2: other metrics"
@@ -62,6 +63,30 @@ printf '{"event": "step", "st' >>"$scratch/mended/metrics.jsonl"
 run 2 mended "${options[@]}" --resume auto
 same whole mended
 echo "leftovers are mended"
+
+# ---- records: one with every stats.every-th evaluation and with the last, those past the checkpoint dropped ----
+steps_of() {
+    h5dump -d /step -y -w 0 "$scratch/$1/stats.h5" | sed -n 's/^ *\([0-9, ]*[0-9]\)$/\1/p' | tr -d ' '
+}
+run 1 records --set train.epochs=6 --set stats.every=4
+[ "$(steps_of records)" = 80,120 ] || fail "records at $(steps_of records), not 80,120"
+run 2 cut --set train.epochs=6 --set checkpoint.every_epochs=2 --steps 90
+rm "$scratch/cut"/checkpoint-{80,90}.h5
+run 1 cut --set train.epochs=6 --set checkpoint.every_epochs=2 --resume auto --steps 1
+[ "$(steps_of cut)" = "$(seq -s , 20 20 "$(readlink "$scratch/cut/latest.h5" | tr -dc 0-9 | sed 's/5$//')")" ] ||
+    fail "records at $(steps_of cut), resumed from $(readlink "$scratch/cut/latest.h5")"
+run 1 none --set stats.every=0
+[ ! -e "$scratch/none/stats.h5" ] || fail "records that the recipe does not want"
+# Other variables do not fit into the same file; a new run begins without the records of an old one.
+run 1 changed --steps 40
+run 1 changed --set stats.level=masses --resume auto
+[ "$(steps_of changed)" = 60 ] || fail "records at $(steps_of changed) behind a changed stats.level, not 60"
+[ -e "$scratch/changed/stats-40.h5" ] || fail "the records from before stats.level changed are lost"
+grep -q 'stats.level or stats.keep has changed' "$scratch/changed/metrics.jsonl" || fail "no warning of a changed stats.level"
+rm "$scratch/changed"/{checkpoint-*,latest,best}*.h5
+run 1 changed --set stats.level=masses --steps 25
+[ "$(steps_of changed)" = 20 ] || fail "records of an old run in a new one"
+echo "records come and go with the run"
 
 # ---- a run that ends inside an epoch, and is then made longer; it learns fast, so the evaluation at the former end is not the best ----
 fast=(--set optimizer.learning_rate=0.01)

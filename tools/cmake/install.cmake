@@ -1,6 +1,6 @@
 # `cmake --install`: the program, one static library a layer, the public headers, the recipes, the
-# report, and two ways to find them: find_package(coterie) with the target coterie::coterie, and `pkg-config
-# --static coterie`.
+# report, and two ways to find them: find_package(coterie) with the target coterie::coterie, and
+# `pkg-config --static coterie`.
 include(CMakePackageConfigHelpers)
 
 set(coterie_layers base math comm io param moe model optim data special run)
