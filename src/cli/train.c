@@ -69,7 +69,8 @@ static const struct argp argp = {
     parse_option,
     "RECIPE",
     "Train a model as a recipe says, on all ranks together, into the recipe's output.dir."
-    "\vThe folder gets recipe.yaml, metrics.jsonl, checkpoint-<step>.h5, latest.h5 and best.h5. "
+    "\vThe folder gets recipe.yaml, metrics.jsonl, checkpoint-<step>.h5, latest.h5, best.h5, "
+    "stats.h5 and at the end report.html. "
     "SIGTERM and SIGUSR1 save a checkpoint and end with exit code 75 (mpirun passes SIGUSR1 on); "
     "run the same command with --resume auto to go on.\n\n"
     "  mpirun -n 2 coterie train jobs/recipes/quickstart.yaml\n"
