@@ -135,8 +135,10 @@ rm "$scratch/two/e16-s7/study.h5"
 expect_states two "done,trained,trained"
 run 2 two
 same two
+before="$(digest "$scratch/two/e16-s7/study.h5")"
 run 1 two --set train.epochs=3
 expect_states two "done,done,done"
+[ "$(digest "$scratch/two/e16-s7/study.h5")" != "$before" ] || fail "the study is of an earlier checkpoint"
 [ "$(readlink "$scratch/two/e16-s7/latest.h5")" = checkpoint-60.h5 ] || fail "not trained further"
 echo "what is done is left alone; what has changed is done again"
 
@@ -152,6 +154,8 @@ ended 0
 same members
 run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1
 [ -e "$scratch/seeds/e2-s8/study.h5" ] || fail "a seed is no member"
+run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select dispatch --keep 1,4 --no-timing
+"$COTERIE" inspect "$scratch/seeds/e2-s8/study.h5" | grep -q loss_dispatch || fail "what was asked for later is not in the study"
 echo "members by themselves: the same bits"
 
 # ---- signals: in the training, which saves a checkpoint, and in a study, which ends ----
