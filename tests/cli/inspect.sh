@@ -7,6 +7,7 @@ cat >r.yaml <<'YAML'
 model: {experts: 4, expert_hidden_total: 16}
 data: {source: glyphs, train_samples: 64, test_samples: 16}
 train: {batch: 32, epochs: 1}
+stats: {every: 0}
 YAML
 train() { mpirun --oversubscribe -n "$1" "${@:3}" "$COTERIE" train r.yaml --set output.dir="$2"; }
 
