@@ -78,7 +78,8 @@ class File:
         data = self.file.create_dataset(name, data=values, maxshape=longest, fletcher32=True)
         for i, axis in enumerate(axes):
             data.dims[i].attach_scale(self.file[axis])
-        data.attrs["units"], data.attrs["long_name"] = np.bytes_(units), np.bytes_(f"made-up {name}")
+        data.attrs["units"] = np.bytes_(units)
+        data.attrs["long_name"] = np.bytes_(f"made-up {name}")
 
     def close(self):
         self.file.close()
@@ -177,7 +178,8 @@ def against_kept(case, quickness):
 def add_random(out, case, rng):
     seeds = 10
     noise = rng.normal(size=(seeds, len(case.keeps))) * 0.01 * (np.array(case.keeps) < case.experts)
-    measured = {case.measure: against_kept(case, 2) + noise, "loss": 2 - against_kept(case, 2) + noise}
+    measured = {case.measure: against_kept(case, 2) + noise}
+    measured["loss"] = 2 - measured[case.measure]
     for name, values in measured.items():
         out.add(f"{name}_random", "record,seed,keep", values[None])
         out.add(f"{name}_random_mean", "record,keep", values.mean(axis=0)[None])
@@ -225,7 +227,8 @@ def write_study(path, case, rng):
     add_mass(out, case)
     if "exhaustive" in selectors:
         add_exhaustive(out, case)
-    for name, all_kept in (("seconds", 4e-5), ("experts_seconds", 2.5e-5), ("exchange_seconds", 5e-6)):
+    times = {"seconds": 4e-5, "experts_seconds": 2.5e-5, "exchange_seconds": 5e-6}
+    for name, all_kept in times.items():
         out.add(f"timing/{name}_per_sample", "record,keep",
                 all_kept * (0.2 + keeps[None] / case.experts), "s")
     out.close()

@@ -124,8 +124,8 @@ def open_statistics(path):
                 for name, variable in timing.load().variables.items():
                     data[f"timing_{name}"] = variable
     data.attrs = attributes
-    if "record" not in data.sizes or data.sizes["record"] == 0:
-        raise FileError(path, "is a statistics file without a record")
+    if data.sizes.get("record", 0) == 0 or "step" not in data:
+        raise FileError(path, "is a statistics file without a record, or without `step`")
     return data
 
 

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 WIDTH = 4.4  # inches; narrow enough that text stays readable on a phone
 
@@ -32,7 +32,7 @@ HEAT = "#2f86d6"  # of images: more of it is more; it stands out from white and 
 def _ramp(ends):
     at = np.linspace(0, 2, RAMP_STEPS)
     channels = [np.interp(at, [0, 1, 2], channel) for channel in zip(*map(to_rgb, ends))]
-    return ["#%02x%02x%02x" % tuple(round(255 * c) for c in colour) for colour in zip(*channels)]
+    return ["#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in zip(*channels)]
 
 
 LIGHT |= {f"ramp{i}": colour for i, colour in enumerate(_ramp(LIGHT_RAMP))}
@@ -45,7 +45,8 @@ matplotlib.rcParams.update({
     "axes.labelcolor": LIGHT["muted"], "xtick.color": LIGHT["muted"], "ytick.color": LIGHT["muted"],
     "axes.edgecolor": LIGHT["muted"], "axes.linewidth": 0.7, "grid.color": LIGHT["grid"],
     "grid.linewidth": 0.8, "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.titlelocation": "left", "axes.titley": 1.0, "axes.titlecolor": LIGHT["ink"],
+    "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlecolor": LIGHT["ink"],
+    "axes.titley": 1.0,  # where it is; searching for room costs a seventh of the time
     "lines.linewidth": 1.7, "lines.markersize": 3.6, "lines.solid_capstyle": "round",
     "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
     "svg.fonttype": "none", "svg.hashsalt": "coterie", "pdf.fonttype": 42,
@@ -103,6 +104,16 @@ def percent_axis(axis):
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
 
 
+def log_axis(ax):
+    """y on a log scale, with numbers written out."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    subs = (1, 2, 5) if high < 50 * low else (1,)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
 def plain_axis(axis, ticks=5):
     """Numbers as short as they can be, without a common factor beside the axis."""
     axis.set_major_locator(MaxNLocator(ticks))
@@ -133,10 +144,11 @@ def share_axis(ax, lowest, most_ticks=6):
 
 
 def count_axis(ax, values):
-    """x as whole numbers on a log2 scale, with ticks at no more than nine of the values."""
-    values = sorted(set(int(v) for v in values))
+    """x as whole numbers on a log2 scale, with ticks at the largest and at powers of two."""
+    largest = max(int(v) for v in values)
+    ticks = [int(v) for v in values if int(v).bit_count() == 1 and 1.4 * v < largest] + [largest]
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_locator(FixedLocator(values[::-1][::int(np.ceil(len(values) / 9))]))
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
 
@@ -196,16 +208,23 @@ def label_lines(ax, lines, side="right"):
                                 "shrinkA": 1, "shrinkB": 2})
 
 
-def heat_image(ax, values, extent, highest):
+def heat_range(values):
+    """From no blue to full blue: without the few outermost values, and from 0 unless all the values
+    are close together."""
+    low, high = np.nanquantile(values, [0.005, 0.995])
+    return (0.0 if low < 0.5 * high else float(low)), max(float(high), float(low) + 1e-12)
+
+
+def heat_image(ax, values, extent, limits):
     """An image, more blue for more, row 0 on top; NaN stays empty."""
     ax.grid(False)
-    ax.imshow(np.ma.masked_invalid(values), cmap=HEAT_MAP, vmin=0, vmax=highest, aspect="auto",
-              extent=extent)
+    ax.imshow(np.ma.masked_invalid(values), cmap=HEAT_MAP, vmin=limits[0], vmax=limits[1],
+              aspect="auto", extent=extent)
     for spine in ax.spines.values():
         spine.set_visible(False)
 
 
-def heat_key(figure, highest, words):
+def heat_key(figure, limits, words):
     """What the blue of an image means, on the lower right."""
     width, height = figure.get_size_inches()
     ax = figure.add_axes([1 - 1.25 / width, 0.13 / height, 0.6 / width, 0.09 / height])
@@ -213,8 +232,8 @@ def heat_key(figure, highest, words):
     ax.set_axis_off()
     middle = 0.17 / height
     text = {"va": "center", "fontsize": 8.5, "color": LIGHT["muted"]}
-    figure.text(1 - 1.31 / width, middle, f"{words}   0", ha="right", **text)
-    figure.text(1 - 0.58 / width, middle, f"{highest:.3g}", ha="left", **text)
+    figure.text(1 - 1.31 / width, middle, f"{words}   {limits[0]:.3g}", ha="right", **text)
+    figure.text(1 - 0.58 / width, middle, f"{limits[1]:.3g}", ha="left", **text)
 
 
 # ---- saving ----
@@ -225,7 +244,11 @@ _VARIABLES = {colour: f"var(--{name})" for name, colour in LIGHT.items()}
 def _own_ids(text, name):
     """Ids that something refers to, made unique to this figure; the others are dropped."""
     used = set(re.findall(r'(?:#)([\w-]+)(?=["\)])', text))
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
+
+    def renamed(match):
+        return f' id="{name}-{match[1]}"' if match[1] in used else ""
+
+    text = re.sub(r' id="([^"]+)"', renamed, text)
     return re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
 
 
@@ -242,8 +265,8 @@ def svg(plot):
     # Text takes the page's font; the size stays.
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     box = re.search(r'viewBox="[^"]*"', text)[0]
-    head = f'<svg {box} role="img" aria-label="{html.escape(plot.alt)}" xmlns="http://www.w3.org/2000/svg" ' \
-           'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    head = f'<svg {box} role="img" aria-label="{html.escape(plot.alt)}" ' \
+           'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
     return head + re.sub(r"\s*\n\s*", "\n", text[text.index(">") + 1:])
 
 

@@ -1,8 +1,9 @@
 """Figures of a specialization study of one model."""
 import numpy as np
 
-from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, from_zero, fraction, heat_image, heat_key,
-                     label_lines, limits_around, need, percent_axis, ramp_colour, share_axis)
+from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, fraction, from_zero, heat_image,
+                     heat_key, heat_range, label_lines, limits_around, log_axis, need,
+                     percent_axis, share_axis)
 from figures_training import by_main_class, measure_of
 
 SOURCE = "study.h5"
@@ -51,7 +52,7 @@ def measure_axis(ax, run):
     if run.classifies:
         percent_axis(ax.yaxis)
     else:
-        ax.set_yscale("log")
+        log_axis(ax)
 
 
 def draw_random(ax, study, measure, scale=1.0):
@@ -67,6 +68,19 @@ def draw_random(ax, study, measure, scale=1.0):
     return x, mean
 
 
+def label_apart(ax, lines):
+    """Name one or two lines where they are farthest apart: the upper one above it, the other below.
+    Lines are (text, colour, x, y)."""
+    at = len(lines[0][2]) // 2
+    if len(lines) > 1 and len(lines[0][3]) == len(lines[1][3]):
+        at = int(np.nanargmax(np.abs(lines[0][3] - lines[1][3])))
+    lines = sorted(lines, key=lambda line: -line[3][min(at, len(line[3]) - 1)])
+    for (text, colour, x, y), up in zip(lines, (True, False)):
+        i = min(at, len(y) - 1)
+        ax.annotate(text, (x[i], y[i]), (-7, 7) if up else (7, -12), textcoords="offset points",
+                    color=LIGHT[colour], ha="right" if up else "left", fontsize=9)
+
+
 def accuracy_against_kept(run):
     measure, words = measure_of(run)
     keeps, line = kept_curve(run.study, measure)
@@ -78,13 +92,10 @@ def accuracy_against_kept(run):
     random = draw_random(ax, run.study, measure, experts)
     share_axis(ax, keeps.min() / experts)
     measure_axis(ax, run)
-    at = len(keeps) // 2
-    labels = [("Algorithm 1", "blue", (keeps / experts)[at], line[at])]
+    lines = [("Algorithm 1", "blue", keeps / experts, line)]
     if random is not None:
-        labels.append(("random, ±1 sd", "orange", random[0][at], random[1][at]))
-    for (text, colour, x, y), offset in zip(labels, ((-8, 8), (8, -10))):
-        ax.annotate(text, (x, y), offset, textcoords="offset points", color=LIGHT[colour],
-                    ha="right" if offset[0] < 0 else "left", fontsize=9)
+        lines.append(("random, ±1 sd", "orange", *random))
+    label_apart(ax, lines)
     label_lines(ax, [(1, full.values[-1], "all experts", LIGHT["muted"])])
     ax.set_title(f"test {words} when each sample keeps K of {experts} experts"
                  if run.study.attrs.get("split", "test") == "test" else f"{words} of kept experts")
@@ -132,6 +143,21 @@ def ways_to_choose(run):
         ", ".join(SELECTORS[name][0] for name in there) + ".", figure)
 
 
+def label_masses(ax, shares, x, y):
+    """M beside its point; points that lie together share a label."""
+    groups = []
+    pixels = ax.transData.transform(np.column_stack([x, y]))
+    for i, share in enumerate(shares):
+        if groups and np.hypot(*(pixels[i] - pixels[groups[-1][0]])) < 24:
+            groups[-1][1].append(share)
+        else:
+            groups.append((i, [share]))
+    for first, together in groups:
+        text = "–".join(f"{100 * share:.3g}" for share in sorted({together[0], together[-1]}))
+        ax.annotate(f"{text}%", (x[first], y[first]), (0, -12), textcoords="offset points",
+                    ha="center", fontsize=8, color=LIGHT["purple"])
+
+
 def choice_by_mass(run):
     measure, words = measure_of(run)
     by_mass, kept, spread = need(run.study, SOURCE, f"{measure}_mass", "kept_mass_mean",
@@ -142,11 +168,9 @@ def choice_by_mass(run):
     ax.plot(keeps, line, color=LIGHT["blue"], lw=1.2, ls=(0, (4, 2)))
     ax.errorbar(x, y, xerr=spread.values[-1], color=LIGHT["purple"], marker="o", elinewidth=0.8,
                 capsize=2)
-    for share, x_at, y_at in zip(run.study.mass.values, x, y):
-        ax.annotate(f"{100 * share:.3g}%", (x_at, y_at), (0, -12), textcoords="offset points",
-                    ha="center", fontsize=8, color=LIGHT["purple"])
     measure_axis(ax, run)
     limits_around(ax, [*y, *line], 0.1)
+    label_masses(ax, run.study.mass.values, x, y)
     ax.set_title("dashed: Algorithm 1 with the same K for all")
     ax.set_xlabel("experts kept (mean over samples, ±1 sd)")
     ax.set_ylabel(words)
@@ -182,7 +206,7 @@ def distinct_subsets(run):
     ax.axhline(int(samples[-1]), color=LIGHT["muted"], lw=0.8, ls=":")
     ends.append((run.study.keep.values[-1], int(samples[-1]), "samples", LIGHT["muted"]))
     count_axis(ax, run.study.keep.values)
-    ax.set_yscale("log")
+    log_axis(ax)
     label_lines(ax, ends)
     experts = run.study.sizes["expert"]
     ax.set_title("different subsets over all samples")
@@ -202,12 +226,12 @@ def classes_and_experts(run):
     last = data.isel(record=-1)
     layers, classes, experts = by_class.shape[1:]
     relative = last.combine_mass_by_class.values * experts
-    highest = max(2.0, float(np.nanquantile(relative, 0.995)))
+    limits = heat_range(relative)
     figure, axes = canvas(layers, height=1.3 + 1.9 * layers, left=0.45, gap=0.6)
     for layer, ax in enumerate(axes):
         order = by_main_class(last.isel(layer=layer))
         heat_image(ax, relative[layer][:, order], (-0.5, experts - 0.5, classes - 0.5, -0.5),
-                   highest)
+                   limits)
         if experts <= 32:
             ax.set_xticks(range(experts), order)
             ax.tick_params(axis="x", labelsize=8.5 if experts <= 16 else 6)
@@ -217,12 +241,12 @@ def classes_and_experts(run):
         ax.set_ylabel("class" if layers == 1 else f"class, layer {layer}")
     axes[0].set_title("combine weight by class, 1: an even share")
     axes[-1].set_xlabel("expert, by main class", loc="left")
-    heat_key(figure, highest, "times even")
+    heat_key(figure, limits, "times even")
     return Plot(
         "classes", "Which expert is used by which class",
         "One row a class, one column an expert; the stronger the blue, the more of the class's "
-        "combine weight the expert has. Experts are in the order of their main class, so specialization shows as "
-        "a diagonal staircase.",
+        "combine weight the expert has. Experts are in the order of their main class, so "
+        "specialization shows as a diagonal staircase.",
         f"Heat map of {classes} classes by {experts} experts; the strongest cell has "
         f"{np.nanmax(relative):.1f} times an even share.", figure)
 
@@ -258,7 +282,8 @@ def exhaustive_search(run):
     rank, = need(run.study, SOURCE, "exhaustive_combine_rank")
     keeps = run.study.keep.values
     figure, axes = canvas(2, height=4.2, right=1.25, sharex=True)
-    lines = [(f"{measure}_exhaustive", "lowest loss", "ink"), (f"{measure}_combine", "Algorithm 1", "blue")]
+    lines = [(f"{measure}_exhaustive", "lowest loss", "ink"),
+             (f"{measure}_combine", "Algorithm 1", "blue")]
     if run.classifies:
         lines.insert(0, ("exhaustive_any_right", "any is right", "green"))
     ends = []
@@ -266,8 +291,8 @@ def exhaustive_search(run):
         if name in run.study:
             values = run.study[name].values[-1]
             axes[0].plot(keeps, values, color=LIGHT[colour], marker="o")
-            shown = np.flatnonzero(np.isfinite(values))
-            ends += [(keeps[shown[-1]], values[shown[-1]], text, LIGHT[colour])] if len(shown) else []
+            last = np.flatnonzero(np.isfinite(values))[-1:]
+            ends += [(keeps[i], values[i], text, LIGHT[colour]) for i in last]
     measure_axis(axes[0], run)
     label_lines(axes[0], ends)
     axes[0].set_title(words)
@@ -278,8 +303,8 @@ def exhaustive_search(run):
     return Plot(
         "exhaustive", "Every subset tried",
         "All subsets of each size were tried for each sample. Above: the one with the lowest loss, "
-        "beside Algorithm 1's choice" + (", and the share of samples that some subset predicts right"
-                                         if run.classifies else "") +
+        "beside Algorithm 1's choice" +
+        (", and the share of samples that some subset predicts right" if run.classifies else "") +
         ". Below: how many subsets have a lower loss than Algorithm 1's.",
         f"Mean rank of Algorithm 1's subset by K: {np.round(rank.values[-1], 1).tolist()}.", figure)
 

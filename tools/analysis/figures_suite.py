@@ -4,8 +4,8 @@ Where there are several seeds, lines are means over them.
 """
 import numpy as np
 
-from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, from_zero, label_lines, limits_around, need,
-                     percent_axis, ramp_colour, share_axis)
+from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, from_zero, label_lines,
+                     limits_around, log_axis, percent_axis, ramp_colour, share_axis)
 from figures_study import full_quality, kept_curve, measure_axis, quality, random_band
 from figures_training import measure_of
 
@@ -58,7 +58,7 @@ def accuracy_against_kept(suite):
     groups = studied(suite)
     measure, words = measure_of(suite.runs[0])
     rows = (len(groups) + 2) // 3
-    figure, axes = canvas(rows, 3, height=1.15 + 1.35 * rows, left=0.55, gap=0.4, sharex=True,
+    figure, axes = canvas(rows, 3, height=1.05 + 1.5 * rows, left=0.55, gap=0.58, sharex=True,
                           sharey=True)
     axes = np.ravel(axes)
     lowest = min(studies[0].keep.values.min() / experts for experts, studies in groups.items())
@@ -83,8 +83,8 @@ def accuracy_against_kept(suite):
     return Plot(
         "kept", f"{words.capitalize()} against experts kept, for every number of experts",
         "Line: each sample keeps the K experts with its largest combine weights (Algorithm 1). "
-        "Dashed, with a band of ±1 sd: K experts at random. More experts at the same number of "
-        "parameters: the line leaves the band further behind.",
+        "Dashed, with a band of ±1 sd: K experts at random. If many small experts specialize "
+        "more than few large ones, the line leaves the band further behind as E grows.",
         f"One line chart over K/E for each of E = {', '.join(map(str, groups))}.", figure)
 
 
@@ -143,7 +143,8 @@ def share_of_accuracy_kept(suite):
         "share-kept", f"How much of the {good} a part of the experts keeps",
         "Algorithm 1 at half, a quarter and an eighth of the experts. Rising lines say that more "
         "experts, at the same number of parameters, specialize more.",
-        "; ".join(f"{text}: {100 * y:.1f}% at E = {x}" for x, y, text, _ in ends[:-1]) + ".", figure)
+        "; ".join(f"{text}: {100 * y:.1f}% at E = {x}" for x, y, text, _ in ends[:-1]) + ".",
+        figure)
 
 
 def distinct_subsets(suite):
@@ -165,7 +166,7 @@ def distinct_subsets(suite):
         ax.axhline(samples, color=LIGHT["muted"], lw=0.8, ls=":")
         ends.append((points[-1][0], samples, "samples", LIGHT["muted"]))
     count_axis(ax, [x for x, _ in points])
-    ax.set_yscale("log")
+    log_axis(ax)
     label_lines(ax, ends)
     ax.set_title("different subsets over all samples, K = E/4")
     ax.set_xlabel("experts in the model, E")
@@ -274,18 +275,22 @@ def mutual_information(suite):
                 "; ".join(f"E = {x}: {y:.3f} nat" for x, y in points) + ".", figure)
 
 
+def _time_ratio(study, keep):
+    """Time per sample at K = keep, as a share of that with all experts; NaN: not measured."""
+    seconds = dict(zip(study.keep.values, study.timing_seconds_per_sample.values[-1]))
+    return seconds.get(keep, np.nan) / seconds[max(seconds)]
+
+
 def time_saved(suite):
     groups = {e: [s for s in studies if "timing_seconds_per_sample" in s]
               for e, studies in studied(suite).items()}
     figure, (ax,) = canvas(height=2.8, right=0.75)
     ends = []
     for part, text, colour in PARTS:
-        points = []
-        for experts, studies in groups.items():
-            if studies and experts >= part and experts // part in studies[0].keep.values:
-                seconds = np.mean([s.timing_seconds_per_sample[-1] for s in studies], axis=0)
-                ratio = seconds[list(studies[0].keep.values).index(experts // part)] / seconds[-1]
-                points += [(experts, ratio)] if np.isfinite(ratio) else []
+        ratios = {experts: [_time_ratio(study, experts // part) for study in studies]
+                  for experts, studies in groups.items() if studies and experts >= part}
+        points = [(experts, np.mean(values)) for experts, values in ratios.items()
+                  if np.isfinite(values).all()]
         if points:
             ax.plot(*zip(*points), color=LIGHT[colour], marker="o")
             ends.append((*points[-1], text, LIGHT[colour]))

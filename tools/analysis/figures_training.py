@@ -1,8 +1,8 @@
 """Figures of a training run, from metrics.jsonl and the training statistics (stats.h5)."""
 import numpy as np
 
-from drawing import (LIGHT, LeftOut, Plot, canvas, from_zero, heat_image, heat_key, label_lines, need,
-                     percent_axis, plain_axis, ramp_colour)
+from drawing import (LIGHT, LeftOut, Plot, canvas, from_zero, heat_image, heat_key, heat_range,
+                     label_lines, log_axis, need, percent_axis, plain_axis, ramp_colour)
 
 SPLITS = {"train": "blue", "test": "orange", "validation": "green"}
 
@@ -15,7 +15,7 @@ def _series(metrics, event, name):
     return data.step.values, data[name].values.astype(float)
 
 
-def _curves(ax, metrics, measure):
+def _curves(ax, metrics, measure, log):
     """One line a split, named at its end."""
     ends = []
     for split, colour in SPLITS.items():
@@ -24,6 +24,8 @@ def _curves(ax, metrics, measure):
             marker = "o" if len(series[0]) < 2 else None
             ax.plot(*series, color=LIGHT[colour], marker=marker)
             ends.append((series[0][-1], series[1][-1], split, LIGHT[colour]))
+    if log:
+        log_axis(ax)
     label_lines(ax, ends)
 
 
@@ -41,14 +43,11 @@ def training_curves(run):
     steps = _series(metrics, "step", "loss")
     if steps is not None:
         axes[0].plot(*steps, color=LIGHT["blue"], alpha=0.3, lw=0.8)
-    axes[0].set_yscale("log")
-    _curves(axes[0], metrics, "loss")
+    _curves(axes[0], metrics, "loss", log=True)
     axes[0].set_title("loss (thin: single steps)" if steps is not None else "loss")
     if run.classifies:
         percent_axis(axes[1].yaxis)
-    else:
-        axes[1].set_yscale("log")
-    _curves(axes[1], metrics, measure)
+    _curves(axes[1], metrics, measure, log=not run.classifies)
     axes[1].set_title(words)
     rate = _series(metrics, "step", "learning_rate") or _series(metrics, "epoch", "learning_rate")
     if rate is not None:
@@ -106,21 +105,22 @@ def expert_timeline(run):
         raise LeftOut("stats.h5 has a single record")
     layers, experts = mass.sizes["layer"], mass.sizes["expert"]
     relative = mass.values * experts
-    highest = max(2.0, float(np.nanquantile(relative, 0.995)))
+    limits = heat_range(relative)
     figure, axes = canvas(layers, height=1.4 + 1.7 * layers, right=0.15, sharex=True, left=0.5)
     for layer, ax in enumerate(axes):
         order = by_main_class(run.stats.isel(record=-1, layer=layer))
-        heat_image(ax, relative[:, layer, order].T, (0.5, len(mass) + 0.5, experts, 0), highest)
+        heat_image(ax, relative[:, layer, order].T, (0.5, len(mass) + 0.5, experts, 0), limits)
         ax.set_ylabel("expert" if layers == 1 else f"expert, layer {layer}")
         ax.set_yticks([])
     axes[0].set_title("combine weight of each expert, 1: an even share")
     axes[-1].set_xlabel("evaluation", loc="left")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    heat_key(figure, highest, "times even")
+    heat_key(figure, limits, "times even")
     return Plot(
         "timeline", "The experts over training",
         "One row an expert, one column an evaluation; the stronger the blue, the more "
-        "of the combine weight the expert has. Rows are in the order of the experts' main classes at the end.",
+        "of the combine weight the expert has. Rows are in the order of the experts' main classes "
+        "at the end.",
         f"Heat map of the weight of {experts} experts over {len(mass)} evaluations. At the end the "
         f"largest has {relative[-1].max():.2f} times an even share.", figure)
 
@@ -244,5 +244,5 @@ def routing_sharpness(run):
         "slots.", figure)
 
 
-PLOTS = (training_curves, specialization, expert_timeline, drift, routing_sharpness, router_similarity,
-         norms_of_experts)
+PLOTS = (training_curves, specialization, expert_timeline, drift, routing_sharpness,
+         router_similarity, norms_of_experts)

@@ -7,8 +7,8 @@ from drawing import DARK, LIGHT, svg
 
 LIGHT_PAGE = {"page": "#f5f6f8", "card": "#ffffff", "line": "#dde2e8"}
 DARK_PAGE = {"page": "#0f1216", "card": "#171c22", "line": "#2b333c"}
-FACTS = {"seed": "seed", "split": "split of the study", "step": "step", "data_checksum": "data checksum",
-         "coterie_version": "Coterie", "build": "build", "blas_core": "OpenBLAS core",
+FACTS = {"seed": "seed", "split": "split of the study", "step": "step",
+         "data_checksum": "data checksum", "coterie_version": "Coterie", "build": "build", "blas_core": "OpenBLAS core",
          "grains": "grains", "ranks": "ranks", "host": "host", "started": "started",
          "written": "written", "slurm_job_id": "Slurm job"}
 
@@ -23,7 +23,8 @@ def _prose(text):
 
 
 def _variables(*palettes):
-    return " ".join(f"--{name}: {value};" for palette in palettes for name, value in palette.items())
+    return " ".join(f"--{name}: {value};" for palette in palettes
+                    for name, value in palette.items())
 
 
 def _style():
@@ -51,7 +52,8 @@ def _table(table):
     # It scrolls by itself on narrow screens, so the keyboard must reach it.
     return (f'<div><p class="caption" id="numbers">{escape(table.caption)}</p>\n'
             '<div class="table" tabindex="0" role="region" aria-labelledby="numbers">'
-            f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div></div>\n")
+            f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>"
+            "</div></div>\n")
 
 
 def _figure(plot):
@@ -80,8 +82,10 @@ def _facts(attributes, recipe_text):
     rows = "".join(f'<tr><th scope="row">{words}</th><td>{escape(attributes[name])}</td></tr>\n'
                    for name, words in FACTS.items() if name in attributes)
     table = f'<table class="facts"><tbody>\n{rows}</tbody></table>\n' if rows else ""
-    recipe = f"<details><summary>The recipe</summary>\n<pre>{escape(recipe_text)}</pre></details>\n" \
-        if recipe_text else ""
+    recipe = ""
+    if recipe_text:
+        recipe = "<details><summary>The recipe</summary>\n" \
+                 f"<pre>{escape(recipe_text)}</pre></details>\n"
     return f"<section>\n<h2>Where it comes from</h2>\n{table}{recipe}</section>\n" \
         if table or recipe else ""
 
@@ -105,8 +109,8 @@ def make_page(summary, main_plot, plots, left_out, attributes, recipe_text):
 <p class="lead">{escape(summary.lead)}</p>
 </header>
 {_tiles(summary.tiles)}{_main_card(main_plot, summary.table)}{grid}{_left_out(left_out)}\
-{_facts(attributes, recipe_text)}<footer>Made by Coterie. The figures are in the folder figures/, as \
-PNG and PDF.</footer>
+{_facts(attributes, recipe_text)}<footer>Made by Coterie. The figures are in the folder figures/, \
+as PNG and PDF.</footer>
 </main>
 </body>
 </html>

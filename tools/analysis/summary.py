@@ -123,7 +123,7 @@ def tiles_of_stats(run):
         return []
     classes = data.sizes.get("class", 2)
     information = float(data.mutual_information[-1].mean())
-    return [(f"{information:.2f} nat", "mutual information of class and expert, of at most "
+    return [(f"{information:.2g} nat", "mutual information of class and expert, of at most "
              f"{np.log(classes):.2f}")]
 
 
