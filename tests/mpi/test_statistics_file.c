@@ -378,6 +378,9 @@ static void other_variables_are_refused(void **unused)
     c.catalog.variables[2].axes = "expert,layer";
     assert_refused(path, &c);
     fill(&c, 6);
+    c.catalog.variables[3].axes = "keep,layer,expert"; /* both are of length 2 */
+    assert_refused(path, &c);
+    fill(&c, 6);
     c.catalog.variables[1].type = COT_H5_INT64;
     assert_refused(path, &c);
     assert_int_equal(write_study(comm, path, true), COT_OK);
