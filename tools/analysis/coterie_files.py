@@ -124,9 +124,18 @@ def open_statistics(path):
                 for name, variable in timing.load().variables.items():
                     data[f"timing_{name}"] = variable
     data.attrs = attributes
+    _check_axes(path, data)
+    return data
+
+
+def _check_axes(path, data):
+    """What every reader here relies on."""
     if data.sizes.get("record", 0) == 0 or "step" not in data:
         raise FileError(path, "is a statistics file without a record, or without `step`")
-    return data
+    for name, variable in data.data_vars.items():
+        if not variable.dims or variable.dims[0] not in ("record", "sample"):
+            axes = ",".join(variable.dims)
+            raise FileError(path, f"its {name} has the axes [{axes}]; the first must be record")
 
 
 @dataclass

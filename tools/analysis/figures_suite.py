@@ -191,6 +191,11 @@ def _curve_over_training(runs, measure):
     return (steps, [np.mean([curve[s] for curve in curves]) for s in steps]) if steps else None
 
 
+def learns_l2norm(suite):
+    """Whether it is the experiment of Theorem 1, whose main figure is the loss curves."""
+    return suite.runs[0].recipe.get("data", {}).get("source") == "l2norm"
+
+
 def training_curves(suite):
     measure, words = measure_of(suite.runs[0])
     curves = {experts: _curve_over_training(runs, measure)
@@ -211,14 +216,13 @@ def training_curves(suite):
     label_lines(ax, ends)
     ax.set_title(f"test {words}")
     ax.set_xlabel("step")
-    l2norm = suite.runs[0].recipe.get("data", {}).get("source") == "l2norm"
     reading = "Each line is a number of experts, at the same number of parameters."
-    if l2norm:
+    if learns_l2norm(suite):
         reading = ("The experiment behind Theorem 1: a Soft MoE with one expert, however large, "
                    "cannot learn the L2 norm of its input, so its error stays high; with more "
                    "experts of the same total size it falls. Error relative to the target's "
                    "variance: 1 is no better than the mean.")
-    return Plot("training", "Learning the L2 norm" if l2norm else "Training", reading,
+    return Plot("training", "Learning the L2 norm" if learns_l2norm(suite) else "Training", reading,
                 "; ".join(f"E = {experts} ends at {values[-1]:.4g}"
                           for experts, (_, values) in curves.items()) + ".", figure)
 
