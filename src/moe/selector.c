@@ -3,7 +3,7 @@
 #include <coterie/status.h>
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 typedef struct top {
@@ -23,23 +23,63 @@ void cot_combine_mass(const cot_routing *routing, double *mass)
     for (size_t e = 0; e < E; e++) mass[e] /= (double)routing->tokens;
 }
 
-/* Larger score first, NaN last; of equal ones, the lower index. */
-static int compare_experts(const void *a, const void *b, void *scores)
+/* An expert and a number that is the smaller the larger its score is: -0 as 0, NaN last. */
+typedef struct ranked {
+    uint64_t key;
+    size_t expert;
+} ranked;
+
+static uint64_t key_of(double score)
 {
-    size_t left = *(const size_t *)a;
-    size_t right = *(const size_t *)b;
-    double x = ((const double *)scores)[left];
-    double y = ((const double *)scores)[right];
-    if (isnan(x) != isnan(y)) return isnan(x) ? 1 : -1;
-    if (x > y) return -1;
-    if (x < y) return 1;
-    return (left > right) - (left < right);
+    const uint64_t sign = (uint64_t)1 << 63;
+    uint64_t bits;
+    if (isnan(score)) return UINT64_MAX;
+    score += 0.0;
+    memcpy(&bits, &score, sizeof bits);
+    return bits & sign ? bits : ~bits & ~sign;
 }
 
+/* out = left [middle - left] and middle [end - middle], both ascending, as one; of equals, those of
+ * the left first. Which side is next cannot be foreseen, so nothing branches on it. */
+static void merge(const ranked *left, const ranked *middle, const ranked *end, ranked *out)
+{
+    const ranked *right = middle;
+    while (left < middle && right < end) {
+        bool takes_right = right->key < left->key;
+        uint64_t mask = -(uint64_t)takes_right;
+        out->key = (left->key & ~mask) | (right->key & mask);
+        out->expert = (left->expert & ~mask) | (right->expert & mask);
+        right += takes_right;
+        left += !takes_right;
+        out++;
+    }
+    while (left < middle) *out++ = *left++;
+    while (right < end) *out++ = *right++;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Merge sort: qsort takes more than twice as long, most of it for branches that were foreseen
+ * wrongly. */
 void cot_order_by_score(size_t experts, const double *scores, size_t *order)
 {
-    for (size_t e = 0; e < experts; e++) order[e] = e;
-    qsort_r(order, experts, sizeof *order, compare_experts, (void *)(uintptr_t)scores);
+    ranked *memory = cot_alloc(2 * experts, sizeof *memory);
+    ranked *from = memory;
+    ranked *to = memory + experts;
+    for (size_t e = 0; e < experts; e++) from[e] = (ranked){key_of(scores[e]), e};
+    for (size_t width = 1; width < experts; width *= 2) {
+        for (size_t i = 0; i < experts; i += 2 * width)
+            merge(from + i, from + smaller(i + width, experts),
+                  from + smaller(i + 2 * width, experts), to + i);
+        ranked *sorted = to;
+        to = from;
+        from = sorted;
+    }
+    for (size_t place = 0; place < experts; place++) order[place] = from[place].expert;
+    cot_free(memory);
 }
 
 static void select_combine(cot_selector *selector, const cot_routing *routing, uint8_t *kept)

@@ -3,6 +3,8 @@
 #include <coterie/rng.h>
 #include <coterie/selector.h>
 
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 static void assert_kept(size_t E, size_t P, size_t T, size_t keep, const cot_real *combine,
@@ -67,6 +69,33 @@ static void agrees_with_counting(void **state)
     }
 }
 
+/* Of any two places the first has the larger score, or as large a one and the lower index; NaN is
+ * behind all. With few different scores, so that there are equals. */
+static void orders_by_score(void **state)
+{
+    (void)state;
+    enum { MOST = 70, KINDS = 8 };
+    const double kinds[KINDS] = {0.0, -0.0, 0.25, -3, 1e-310, INFINITY, -INFINITY, NAN};
+    for (size_t n = 1; n <= MOST; n++) {
+        double scores[MOST];
+        size_t order[MOST];
+        bool seen[MOST] = {false};
+        cot_stream stream = {.seed = 2, .index = n, .purpose = COT_PURPOSE_TEST};
+        cot_real draws[MOST];
+        cot_rng_uniform(&stream, 0, n, 0, KINDS, draws);
+        for (size_t e = 0; e < n; e++) scores[e] = kinds[(size_t)draws[e] % KINDS];
+        cot_order_by_score(n, scores, order);
+        for (size_t place = 0; place < n; place++) seen[order[place]] = true;
+        for (size_t e = 0; e < n; e++) assert_true(seen[e]);
+        for (size_t place = 1; place < n; place++) {
+            double before = scores[order[place - 1]];
+            double behind = scores[order[place]];
+            bool equal = before == behind || (isnan(before) && isnan(behind));
+            assert_true(equal ? order[place - 1] < order[place] : before > behind || isnan(behind));
+        }
+    }
+}
+
 static void destroying_nothing(void **state)
 {
     (void)state;
@@ -76,9 +105,8 @@ static void destroying_nothing(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keeps_the_largest_masses),
-    cmocka_unit_test(of_equals_the_lower_index),
-    cmocka_unit_test(agrees_with_counting),
+    cmocka_unit_test(keeps_the_largest_masses), cmocka_unit_test(of_equals_the_lower_index),
+    cmocka_unit_test(agrees_with_counting),     cmocka_unit_test(orders_by_score),
     cmocka_unit_test(destroying_nothing),
 };
 
