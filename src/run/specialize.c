@@ -1,4 +1,5 @@
 #include "run/specializer.h"
+#include "run/trainer.h"
 
 #include <coterie/clock.h>
 #include <coterie/memory.h>
@@ -40,10 +41,11 @@ cot_batch specialize_batch(const specializer *s, size_t index)
         .split = s->options->split, .samples = left < most ? left : most, .first = index * most};
 }
 
-void specialize_advance(specializer *s, const char *part)
+cot_status specialize_advance(specializer *s, const char *part)
 {
     s->work_done++;
     if (s->display != NULL) cot_display_work(s->display, part, s->work_done);
+    return trainer_shall_stop(s->ex->comm) ? COT_E_STOPPED : COT_OK;
 }
 
 static uint64_t all_work(const specializer *s)
@@ -70,7 +72,6 @@ static void count_samples(const specializer *s, size_t *batch_out, size_t *split
 static cot_study *create_study(const specializer *s, size_t samples)
 {
     const cot_experiment *ex = s->ex;
-    const bool deep = specialize_is_deep(s);
     cot_study_options options = {
         .layers = cot_model_layers(ex->model),
         .experts = cot_model_shape(ex->model)->E,
@@ -80,7 +81,7 @@ static cot_study *create_study(const specializer *s, size_t samples)
         .keeps = &s->plan.keeps,
         .seeds = s->options->seeds,
         .first_seed = s->options->first_seed,
-        .mass_count = deep ? 0 : s->options->mass_count,
+        .mass_count = s->options->mass_count,
         .masses = s->options->masses,
         .exhaustive = s->plan.exhaustive,
         .subset_limit = s->options->subset_limit,
@@ -110,8 +111,6 @@ static void take_memory(specializer *s)
     s->kept = cot_alloc(layers, sizeof *s->kept);
     s->all_kept = cot_alloc(E, 1);
     memset(s->all_kept, 1, E);
-    for (size_t i = 0; i < SPECIALIZE_MASS_RESULTS; i++)
-        s->masses[i] = cot_alloc(s->options->mass_count, sizeof(double));
     for (size_t i = 0; i < SPECIALIZE_TIMES; i++)
         s->seconds[i] = cot_alloc(s->plan.keeps.count, sizeof(double));
     s->norms = cot_norms_create(ex->comm, ex->params);
@@ -125,7 +124,6 @@ static void release(specializer *s)
     cot_model_stats_destroy(&s->model_stats);
     cot_norms_destroy(&s->norms);
     for (size_t i = 0; i < SPECIALIZE_TIMES; i++) cot_free(s->seconds[i]);
-    for (size_t i = 0; i < SPECIALIZE_MASS_RESULTS; i++) cot_free(s->masses[i]);
     cot_free(s->all_kept);
     cot_free(s->kept);
     cot_free(s->mass_scratch);
@@ -156,9 +154,8 @@ static cot_status compute(specializer *s)
     if (specialize_is_deep(s)) COT_TRY(specialize_deep(s));
     cot_study_finish(s->study, comm, s->ex->sums);
     cot_study_list(s->study, &s->catalog);
-    if (specialize_is_deep(s) && s->options->mass_count > 0) specialize_list_masses(s);
     if (s->options->timed_batches > 0) {
-        specialize_time(s);
+        COT_TRY(specialize_time(s));
         specialize_list_times(s);
     }
     return COT_OK;

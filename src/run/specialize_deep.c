@@ -2,8 +2,6 @@
  * the model runs once for each order, seed and K, and for each share of the combine mass. */
 #include "run/specializer.h"
 
-#include <math.h>
-
 /* `kept` points to one sample's masks, layer by layer. */
 static void point_to_kept(specializer *s, size_t i)
 {
@@ -29,56 +27,62 @@ void specialize_add_complete(specializer *s, size_t grain, size_t i, const cot_r
                                   outputs, s->ex->targets + i, s->kept);
 }
 
-/* ---- by order, seed and K ---- */
+/* ---- a run for each subset ---- */
 
-static void run_subset(specializer *s, cot_order order, size_t seed, size_t keep_index)
+/* One run over the split: what chooses, and to which point of which curve it belongs. */
+typedef struct subset_run {
+    cot_selector *selector;
+    bool by_mass;    /* else by order */
+    cot_order order; /* with its seed, the first being 0 */
+    size_t seed;
+    size_t index; /* of K, or of M */
+} subset_run;
+
+static void add_sample(specializer *s, const subset_run *run, size_t i, const cot_real *outputs)
 {
-    cot_selector *selector =
-        cot_selector_order(order, s->options->first_seed + seed, cot_model_shape(s->ex->model)->E,
-                           s->plan.keeps.sizes[keep_index]);
+    const cot_target *target = s->ex->targets + i;
+    size_t grain = cot_model_grain_of(s->ex->model, i);
+    point_to_kept(s, i);
+    if (run->by_mass)
+        cot_study_add_mass_outputs(s->study, grain, run->index, outputs, target, s->kept);
+    else
+        cot_study_add_outputs(s->study, grain, run->order, run->seed, run->index, outputs, target,
+                              s->kept);
+}
+
+static cot_status run_split(specializer *s, const subset_run *run)
+{
     for (size_t b = 0; b < specialize_batch_count(s); b++) {
         cot_batch batch = specialize_batch(s, b);
-        const cot_real *outputs = cot_experiment_forward(s->ex, &batch, NULL, selector);
+        const cot_real *outputs = cot_experiment_forward(s->ex, &batch, NULL, run->selector);
         cot_grains grains = cot_model_grains(s->ex->model, batch.samples);
-        for (size_t i = 0; i < cot_grains_size(&grains); i++) {
-            point_to_kept(s, i);
-            cot_study_add_outputs(s->study, cot_model_grain_of(s->ex->model, i), order, seed,
-                                  keep_index, outputs + i * s->ex->outputs, s->ex->targets + i,
-                                  s->kept);
-        }
-        specialize_advance(s, "studying");
+        for (size_t i = 0; i < cot_grains_size(&grains); i++)
+            add_sample(s, run, i, outputs + i * s->ex->outputs);
+        COT_TRY(specialize_advance(s, "studying"));
     }
-    cot_selector_destroy(&selector);
-}
-
-/* ---- by share of the mass ---- */
-
-static cot_status advance(void *context, const cot_experiment *ex, size_t first, size_t count,
-                          const cot_real *outputs)
-{
-    (void)ex, (void)first, (void)count, (void)outputs;
-    specialize_advance(context, "studying");
     return COT_OK;
 }
 
-static cot_status run_mass(specializer *s, size_t m)
+static cot_status run_order(specializer *s, cot_order order, size_t seed, size_t keep_index)
 {
-    cot_evaluation evaluation = {0};
-    cot_selector *selector =
-        cot_selector_mass(cot_model_shape(s->ex->model)->E, s->options->masses[m]);
-    cot_observer observer = {advance, s};
-    cot_status status = cot_evaluate(s->ex, s->options->split, selector, &observer, &evaluation);
-    cot_selector_destroy(&selector);
-    if (status != COT_OK) return status;
-    s->masses[0][m] = evaluation.classes > 0 ? evaluation.accuracy : evaluation.relative_error;
-    s->masses[1][m] = evaluation.loss;
-    s->masses[2][m] = evaluation.kept_mean;
-    s->masses[3][m] = evaluation.kept_deviation;
-    cot_evaluation_free(&evaluation);
-    return COT_OK;
+    subset_run run = {.order = order, .seed = seed, .index = keep_index};
+    run.selector =
+        cot_selector_order(order, s->options->first_seed + seed, cot_model_shape(s->ex->model)->E,
+                           s->plan.keeps.sizes[keep_index]);
+    cot_status status = run_split(s, &run);
+    cot_selector_destroy(&run.selector);
+    return status;
 }
 
-/* ---- all of them ---- */
+static cot_status run_mass(specializer *s, size_t mass_index)
+{
+    subset_run run = {.by_mass = true, .index = mass_index};
+    run.selector =
+        cot_selector_mass(cot_model_shape(s->ex->model)->E, s->options->masses[mass_index]);
+    cot_status status = run_split(s, &run);
+    cot_selector_destroy(&run.selector);
+    return status;
+}
 
 size_t specialize_deep_passes(const specializer *s)
 {
@@ -93,34 +97,7 @@ cot_status specialize_deep(specializer *s)
     for (int order = 0; order < COT_ORDERS; order++)
         for (size_t seed = 0; seed < seeds_of(s, (cot_order)order); seed++)
             for (size_t k = 0; k + 1 < s->plan.keeps.count; k++)
-                run_subset(s, (cot_order)order, seed, k);
+                COT_TRY(run_order(s, (cot_order)order, seed, k));
     for (size_t m = 0; m < s->options->mass_count; m++) COT_TRY(run_mass(s, m));
     return COT_OK;
-}
-
-void specialize_list_masses(specializer *s)
-{
-    const bool classifies = cot_experiment_classifies(s->ex);
-    const cot_dimension mass = {.name = "mass",
-                                .size = s->options->mass_count,
-                                .type = COT_H5_FLOAT64,
-                                .values = s->options->masses,
-                                .meaning = "share of the combine mass that is kept"};
-    const cot_variable variables[] = {
-        {.name = classifies ? "accuracy_mass" : "relative_error_mass",
-         .meaning = classifies ? "share of samples predicted right"
-                               : "mean squared error over the target's variance"},
-        {.name = "loss_mass", .meaning = "mean loss"},
-        {.name = "kept_mass_mean", .meaning = "experts kept, mean over samples and layers"},
-        {.name = "kept_mass_sd",
-         .meaning = "experts kept, standard deviation over samples and layers"}};
-    cot_catalog_add_dimension(&s->catalog, &mass);
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
-        cot_variable variable = variables[i];
-        variable.axes = "mass";
-        variable.units = i == 1 && classifies ? "nat" : "1";
-        variable.type = COT_H5_FLOAT64;
-        variable.data = s->masses[i];
-        cot_catalog_add(&s->catalog, &variable);
-    }
 }

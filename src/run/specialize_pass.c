@@ -78,8 +78,8 @@ static cot_status observe(void *context, const cot_experiment *ex, size_t first,
     specializer *s = self->s;
     COT_TRY(self->routing.batch(self->routing.context, ex, first, count, outputs));
     add_batch(s, count, outputs);
-    specialize_advance(s, "studying");
-    return s->options->samples ? write_samples(s, first, count, outputs) : COT_OK;
+    if (s->options->samples) COT_TRY(write_samples(s, first, count, outputs));
+    return specialize_advance(s, "studying");
 }
 
 cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out)

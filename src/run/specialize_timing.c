@@ -47,29 +47,38 @@ static double median(double *values, size_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-void specialize_time(specializer *s)
+/* All sizes on one batch, behind a pass that brings its samples into the caches; times
+ * [TIMES,keeps,batches]. */
+static cot_status time_sizes(specializer *s, size_t b, double *times)
 {
     const size_t batches = specialize_timed_batches(s);
     const size_t keeps = s->plan.keeps.count;
     const size_t E = cot_model_shape(s->ex->model)->E;
-    double *times = cot_alloc(TIMES * keeps * batches, sizeof *times);
-    double warm_up[TIMES];
-    time_batch(s, 0, NULL, warm_up);
-    for (size_t b = 0; b < batches; b++) {
-        for (size_t k = 0; k < keeps; k++) {
-            size_t keep = s->plan.keeps.sizes[k];
-            cot_selector *selector = keep < E ? cot_selector_combine(E, keep) : NULL;
-            double measured[TIMES];
-            time_batch(s, b, selector, measured);
-            cot_selector_destroy(&selector);
-            for (size_t i = 0; i < TIMES; i++) times[(i * keeps + k) * batches + b] = measured[i];
-            specialize_advance(s, "measuring time");
-        }
+    double measured[TIMES];
+    time_batch(s, b, NULL, measured);
+    for (size_t k = 0; k < keeps; k++) {
+        size_t keep = s->plan.keeps.sizes[k];
+        cot_selector *selector = keep < E ? cot_selector_combine(E, keep) : NULL;
+        time_batch(s, b, selector, measured);
+        cot_selector_destroy(&selector);
+        for (size_t i = 0; i < TIMES; i++) times[(i * keeps + k) * batches + b] = measured[i];
+        COT_TRY(specialize_advance(s, "measuring time"));
     }
+    return COT_OK;
+}
+
+cot_status specialize_time(specializer *s)
+{
+    const size_t batches = specialize_timed_batches(s);
+    const size_t keeps = s->plan.keeps.count;
+    double *times = cot_alloc(TIMES * keeps * batches, sizeof *times);
+    cot_status status = COT_OK;
+    for (size_t b = 0; b < batches && status == COT_OK; b++) status = time_sizes(s, b, times);
     for (size_t i = 0; i < TIMES; i++)
         for (size_t k = 0; k < keeps; k++)
             s->seconds[i][k] = median(times + (i * keeps + k) * batches, batches);
     cot_free(times);
+    return status;
 }
 
 void specialize_list_times(specializer *s)

@@ -18,9 +18,8 @@ typedef struct specialize_plan {
     bool exhaustive;
 } specialize_plan;
 
-/* Rows of results: [masses] score, loss, mean and deviation of the experts kept; [keeps] seconds of
- * a sample, of its experts, of its exchange. */
-enum { SPECIALIZE_MASS_RESULTS = 4, SPECIALIZE_TIMES = 3 };
+/* Rows of results [keeps]: seconds of a sample, of its experts, of its exchange. */
+enum { SPECIALIZE_TIMES = 3 };
 
 typedef struct specializer {
     const cot_specialize_options *options;
@@ -40,7 +39,6 @@ typedef struct specializer {
     int64_t *sample_numbers; /* [b] */
     const uint8_t **kept;    /* [layers]: one sample's masks */
     uint8_t *all_kept;       /* [E] of 1 */
-    double *masses[SPECIALIZE_MASS_RESULTS];
     double *seconds[SPECIALIZE_TIMES];
     cot_norms *norms;
     cot_model_stats *model_stats;
@@ -59,8 +57,9 @@ size_t specialize_samples(const specializer *s);
 size_t specialize_batch_count(const specializer *s);
 cot_batch specialize_batch(const specializer *s, size_t index);
 
-/* Another batch is done, of which part of the work. */
-void specialize_advance(specializer *s, const char *part);
+/* Another batch is done, of which part of the work. Collective.
+ * Errors, on every rank alike: COT_E_STOPPED when some rank was asked to stop. */
+COT_MUST_CHECK cot_status specialize_advance(specializer *s, const char *part);
 
 /* ---- specialize_plan.c ---- */
 
@@ -90,11 +89,10 @@ COT_MUST_CHECK cot_status specialize_observe(specializer *s, cot_evaluation *eva
 void specialize_add_complete(specializer *s, size_t grain, size_t i, const cot_real *outputs);
 COT_MUST_CHECK cot_status specialize_deep(specializer *s);
 size_t specialize_deep_passes(const specializer *s);
-void specialize_list_masses(specializer *s);
 
 /* ---- specialize_timing.c ---- */
 
-void specialize_time(specializer *s);
+COT_MUST_CHECK cot_status specialize_time(specializer *s);
 size_t specialize_timed_batches(const specializer *s);
 void specialize_list_times(specializer *s);
 

@@ -98,14 +98,6 @@ static void warn_of_width(const cot_suite *suite)
 
 /* ---- one member ---- */
 
-/* Some rank's request is every rank's. */
-static bool shall_stop(const cot_comm *world)
-{
-    int stop = trainer_was_asked_to_stop();
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_MAX, world->world));
-    return stop != 0;
-}
-
 /* A run that has ended is entered again too: an interruption may have left its links behind. */
 static cot_status train_and_study(work *w, cot_suite_member *member)
 {
@@ -113,7 +105,7 @@ static cot_status train_and_study(work *w, cot_suite_member *member)
     double began = cot_seconds();
     uint64_t first_step = member->step;
     COT_TRY(cot_train(w->world, member->recipe, &options));
-    if (shall_stop(w->world)) return COT_E_STOPPED;
+    if (trainer_shall_stop(w->world)) return COT_E_STOPPED;
     COT_TRY(suite_study_make(w->world, member, &w->suite->study));
     note_time(w, member, first_step, cot_seconds() - began);
     return COT_OK;
@@ -141,7 +133,7 @@ static cot_status run_members(work *w)
 {
     cot_status worst = COT_OK;
     for (size_t i = w->first; i < w->end; i++) {
-        if (shall_stop(w->world)) return COT_E_STOPPED;
+        if (trainer_shall_stop(w->world)) return COT_E_STOPPED;
         cot_status status = run_member(w, i);
         if (status != COT_OK && status != COT_E_INTERNAL) return status;
         if (status != COT_OK) {

@@ -113,4 +113,7 @@ void trainer_catch_signals(void);
 void trainer_restore_signals(void);
 bool trainer_was_asked_to_stop(void);
 
+/** Whether any rank was: one's request is everyone's. Collective over the world. */
+bool trainer_shall_stop(const cot_comm *comm);
+
 #endif

@@ -132,10 +132,12 @@ static void list_dimensions(const cot_routing_stats *stats, cot_catalog *catalog
 {
     const cot_routing_stats_options *options = &stats->options;
     const cot_dimension dimensions[] = {
+        /* of size 0: nothing is listed along it */
         {"layer", options->layers, COT_H5_INT64, NULL, "Soft MoE layer"},
         {"expert", options->experts, COT_H5_INT64, NULL, "expert"},
         {"keep", options->keeps->count, COT_H5_INT64, stats->results.keeps, "experts kept, K"},
-        {"slot", stats->slots, COT_H5_INT64, NULL, "slot; its expert is slot / slots per expert"},
+        {"slot", options->masses_only ? 0 : stats->slots, COT_H5_INT64, NULL,
+         "slot; its expert is slot / slots per expert"},
         {"class", options->classes, COT_H5_INT64, NULL, "class of the sample"}};
     for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++)
         if (dimensions[i].size > 0) cot_catalog_add_dimension(catalog, &dimensions[i]);

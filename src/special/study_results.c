@@ -283,7 +283,7 @@ void cot_study_list(const cot_study *study, cot_catalog *catalog)
         list_reals(catalog, "kept_mass_mean", "mass", "1", "mean number of experts kept",
                    results->kept);
         list_reals(catalog, "kept_mass_sd", "mass", "1",
-                   "standard deviation of the number of experts kept, over samples",
+                   "standard deviation of the number of experts kept",
                    results->kept + options->mass_count);
     }
     if (options->exhaustive) list_search(study, catalog);

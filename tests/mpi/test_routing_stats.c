@@ -323,6 +323,7 @@ static void masses_only_leaves_out_the_costly_ones(void **state)
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
         assert_null(cot_catalog_variable(&catalog, none[i]));
     assert_null(cot_catalog_variable(&catalog, "top_share_by_class"));
+    assert_null(cot_catalog_dimension(&catalog, "slot"));
     assert_on_every_rank(sums_hold(&catalog));
     destroy(&f);
 }
