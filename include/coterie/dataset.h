@@ -78,4 +78,8 @@ const char *cot_data_source_name(cot_data_source source);
 /** "train", "validation" or "test". */
 const char *cot_split_name(cot_split split);
 
+/** That a split is there to be looked at. Not collective.
+ * Errors: COT_E_CONFIG when it has no samples. */
+COT_MUST_CHECK cot_status cot_dataset_check_split(const cot_dataset_info *info, cot_split split);
+
 #endif

@@ -10,7 +10,7 @@
 typedef struct cot_model_stats cot_model_stats;
 
 /** `params` (allocated) and `norms` outlive it. With `steps`, gradients and updates of a step are
- * measured too, which takes memory for a copy of this rank's experts. */
+ * measured too, which takes memory for a copy of this rank's parameters. */
 cot_model_stats *cot_model_stats_create(const cot_model *model, const cot_params *params,
                                         cot_norms *norms, bool steps);
 void cot_model_stats_destroy(cot_model_stats **stats);

@@ -17,6 +17,9 @@ typedef struct cot_keeps {
     size_t *sizes;
 } cot_keeps;
 
+/** Put a size where it belongs among them, unless it is there; `sizes` has room for one more. */
+void cot_keeps_add(cot_keeps *keeps, size_t size);
+
 typedef struct cot_routing_stats_options {
     size_t layers, tokens, experts, slots_per_expert; /**< T, E, P */
     size_t classes;                                   /**< 0 for regression */

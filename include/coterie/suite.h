@@ -23,8 +23,9 @@ enum { COT_SUITE_SCORES = 4 };
 
 typedef struct cot_suite_member {
     uint64_t experts, seed;
-    cot_recipe *recipe; /**< of this run alone */
-    const char *dir;    /**< its output.dir */
+    cot_recipe *recipe;           /**< of this run alone */
+    const char *dir;              /**< its output.dir */
+    cot_specialize_options study; /**< what is asked for, as far as it is possible here */
     cot_member_state state;
     uint64_t step;  /**< of its last checkpoint */
     uint64_t steps; /**< of the whole run */
@@ -37,7 +38,6 @@ typedef struct cot_suite_member {
  * then the next seed. So further seeds leave the numbers of the members as they are. */
 typedef struct cot_suite {
     const cot_recipe *recipe;
-    cot_specialize_options study; /**< its overrides are each member's own */
     size_t count;
     cot_suite_member *members;
 } cot_suite;
@@ -45,9 +45,11 @@ typedef struct cot_suite {
 /** Make the members of a recipe, which outlives them, and look at how far each is. Creates nothing
  * on the disk. What `study` asks for serves members with few and with many experts: subset sizes
  * above a member's number of experts are left out for it, and so is the exhaustive search where
- * there are too many subsets. Collective over the world.
- * Errors, on every rank alike: COT_E_CONFIG for a recipe without a suite, or with a member that no
- * recipe could be; those of cot_dataset_create. */
+ * there are too many subsets. Its overrides, report and context are not looked at. Collective over
+ * the world.
+ * Errors, on every rank alike: COT_E_CONFIG for a recipe without a suite, with a member that no
+ * recipe could be, or without the split that is studied; COT_E_USAGE for a study that the model
+ * does not allow; those of cot_dataset_create. */
 COT_MUST_CHECK cot_status cot_suite_create(const cot_comm *world, const cot_recipe *recipe,
                                            const cot_specialize_options *study,
                                            cot_suite **suite_out);

@@ -12,6 +12,7 @@ enum {
     KEY_SPLIT = 256,
     KEY_SELECT,
     KEY_SEEDS,
+    KEY_SEED,
     KEY_KEEP,
     KEY_SWEEP,
     KEY_MASSES,
@@ -26,7 +27,9 @@ static const struct argp_option options[] = {
      "How experts are chosen: combine, dispatch, contribution, random, greedy, exhaustive, mass "
      "(default: combine,random,mass)",
      0},
-    {"seeds", KEY_SEEDS, "N", 0, "Random subsets for so many seeds, from 0 on (default: 10)", 0},
+    {"seeds", KEY_SEEDS, "N", 0, "Random subsets for so many seeds (default: 10)", 0},
+    {"seed", KEY_SEED, "N", 0, "The first of them; the others are those that follow (default: 0)",
+     0},
     {"keep", KEY_KEEP, "K,...", 0,
      "Numbers of experts kept (default: powers of two, E/8, E/4, E/2; E always belongs to them)",
      0},
@@ -152,6 +155,14 @@ static cot_status parse_positive(const char *option, const char *text, size_t *v
     return *value_out > 0 ? COT_OK : cot_fail(COT_E_USAGE, "%s: at least 1", option);
 }
 
+static cot_status parse_seed(const char *text, uint64_t *seed_out)
+{
+    size_t seed = 0;
+    COT_TRY(cot_cli_parse_count("--seed", text, &seed));
+    *seed_out = seed;
+    return COT_OK;
+}
+
 static cot_status parse_value(int key, const char *text, cot_study_input *in)
 {
     switch (key) {
@@ -162,6 +173,9 @@ static cot_status parse_value(int key, const char *text, cot_study_input *in)
     case KEY_SEEDS:
         in->has_seeds = true;
         return parse_positive("--seeds", text, &in->study.seeds);
+    case KEY_SEED:
+        in->has_seeds = true;
+        return parse_seed(text, &in->study.first_seed);
     case KEY_KEEP:
         return parse_keeps(in, text);
     case KEY_MASSES:
@@ -206,7 +220,10 @@ cot_status cot_study_input_check(const char *command, cot_study_input *in)
                         "%s: --masses belongs to --select mass, which is not asked for", command);
     if (in->has_seeds && !in->study.orders[COT_ORDER_RANDOM])
         return cot_fail(COT_E_USAGE,
-                        "%s: --seeds belongs to --select random, which is not asked for", command);
+                        "%s: --seeds and --seed belong to --select random, which is not asked for",
+                        command);
+    if (in->study.seeds > INT64_MAX || in->study.first_seed > INT64_MAX - in->study.seeds)
+        return cot_fail(COT_E_USAGE, "%s: --seed and --seeds go beyond the seed 2^63 - 1", command);
     if (in->sweep) in->study.keep = COT_KEEP_SWEEP;
     if (!in->wants_mass) in->study.mass_count = 0;
     return COT_OK;

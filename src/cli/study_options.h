@@ -11,7 +11,8 @@ typedef struct cot_study_input {
     cot_specialize_options study; /**< good once checked */
     size_t *keeps;                /**< owned; lists have room for all that their text can hold */
     double *masses;               /**< owned; NULL: the default */
-    bool wants_mass, sweep, has_seeds;
+    bool wants_mass, sweep;
+    bool has_seeds; /**< how many, or the first */
 } cot_study_input;
 
 /** A child of a command's argp; its input is a cot_study_input that has begun. */

@@ -26,6 +26,13 @@ const char *cot_split_name(cot_split split)
     return names[split];
 }
 
+cot_status cot_dataset_check_split(const cot_dataset_info *info, cot_split split)
+{
+    if (info->samples[split] > 0) return COT_OK;
+    return cot_fail(COT_E_CONFIG, "the data set has no %s split; see data.validation",
+                    cot_split_name(split));
+}
+
 const char *cot_data_source_name(cot_data_source source)
 {
     return (size_t)source < SOURCES ? sources[source]->name : NULL;

@@ -115,9 +115,7 @@ cot_status cot_evaluate(cot_experiment *ex, cot_split split, cot_selector *selec
                         const cot_observer *observer, cot_evaluation *evaluation_out)
 {
     const cot_dataset_info *info = cot_dataset_info_of(ex->dataset);
-    if (info->samples[split] == 0)
-        return cot_fail(COT_E_CONFIG, "the data set has no %s split; see data.validation",
-                        cot_split_name(split));
+    COT_TRY(cot_dataset_check_split(info, split));
     double started = cot_seconds();
     cot_ledger ledger = {0};
     cot_ledger *outer = ex->ledger;

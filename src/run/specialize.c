@@ -178,13 +178,6 @@ static cot_status study(specializer *s, const char *output, const char *started)
     return status;
 }
 
-static cot_status check_split(const specializer *s)
-{
-    if (specialize_samples(s) > 0) return COT_OK;
-    return cot_fail(COT_E_CONFIG, "the data set has no %s split; see data.validation",
-                    cot_split_name(s->options->split));
-}
-
 cot_status cot_specialize(const cot_comm *world, const char *checkpoint, const char *output,
                           const cot_specialize_options *options)
 {
@@ -197,7 +190,7 @@ cot_status cot_specialize(const cot_comm *world, const char *checkpoint, const c
                                          options->overrides, &s->trained);
     if (status == COT_OK) {
         s->ex = s->trained->experiment;
-        status = check_split(s);
+        status = cot_dataset_check_split(cot_dataset_info_of(s->ex->dataset), options->split);
     }
     if (status == COT_OK)
         status = specialize_plan_create(options, cot_model_shape(s->ex->model)->E,

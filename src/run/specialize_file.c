@@ -7,23 +7,31 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* What a name that was mistaken would cost: a checkpoint is never replaced. */
+static bool says(const cot_h5_file *file, const char *attribute, const char *text)
+{
+    char *value = NULL;
+    bool same = cot_h5_get_text(file, "/", attribute, &value) == COT_OK && strcmp(value, text) == 0;
+    cot_free(value);
+    return same;
+}
+
+/* What a name that was mistaken would cost: what training has written is never replaced. */
 static cot_status check_output(const char *path)
 {
     struct stat about;
     cot_h5_file *file = NULL;
-    char *format = NULL;
+    const char *what = NULL;
     if (stat(path, &about) != 0) return COT_OK;
     if (!S_ISREG(about.st_mode))
         return cot_fail(COT_E_CREATE, "%s: is not a regular file; name another with -o", path);
-    bool is_checkpoint = cot_h5_open(path, &file) == COT_OK &&
-                         cot_h5_get_text(file, "/", "format", &format) == COT_OK &&
-                         strcmp(format, "coterie-checkpoint") == 0;
+    if (cot_h5_open(path, &file) == COT_OK) {
+        if (says(file, "format", "coterie-checkpoint")) what = "a checkpoint";
+        if (says(file, "kind", "training")) what = "the record of a training";
+    }
     cot_failure_clear(); /* whatever else it is may be replaced */
-    cot_free(format);
     cot_h5_close(&file);
-    if (!is_checkpoint) return COT_OK;
-    return cot_fail(COT_E_CREATE, "%s: is a checkpoint; name another file with -o", path);
+    if (what == NULL) return COT_OK;
+    return cot_fail(COT_E_CREATE, "%s: is %s; name another file with -o", path, what);
 }
 
 /* The variables with a row for every sample (docs/statistics.md). */

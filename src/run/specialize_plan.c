@@ -3,33 +3,10 @@
 
 #include <coterie/memory.h>
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- subset sizes ---- */
-
-static int compare_sizes(const void *a, const void *b)
-{
-    size_t left = *(const size_t *)a;
-    size_t right = *(const size_t *)b;
-    return (left > right) - (left < right);
-}
-
-static void add_size(cot_keeps *keeps, size_t size)
-{
-    if (size > 0) keeps->sizes[keeps->count++] = size;
-}
-
-/* Ascending, each once. */
-static void sort_sizes(cot_keeps *keeps)
-{
-    size_t unique = 0;
-    qsort(keeps->sizes, keeps->count, sizeof *keeps->sizes, compare_sizes);
-    for (size_t i = 0; i < keeps->count; i++)
-        if (i == 0 || keeps->sizes[i] != keeps->sizes[unique - 1])
-            keeps->sizes[unique++] = keeps->sizes[i];
-    keeps->count = unique;
-}
 
 static cot_keeps choose_sizes(const cot_specialize_options *options, size_t experts)
 {
@@ -37,14 +14,14 @@ static cot_keeps choose_sizes(const cot_specialize_options *options, size_t expe
     const size_t list = options->keep == COT_KEEP_LIST ? options->keep_count : 0;
     const size_t sweep = options->keep == COT_KEEP_SWEEP ? experts : 0;
     cot_keeps keeps = {.sizes = cot_alloc(list + sweep + BITS + PARTS, sizeof(size_t))};
-    for (size_t i = 0; i < list; i++) add_size(&keeps, options->keeps[i]);
-    for (size_t k = 1; k <= sweep; k++) add_size(&keeps, k);
-    add_size(&keeps, experts);
+    for (size_t i = 0; i < list; i++) cot_keeps_add(&keeps, options->keeps[i]);
+    for (size_t k = 1; k <= sweep; k++) cot_keeps_add(&keeps, k);
+    cot_keeps_add(&keeps, experts);
     if (options->keep == COT_KEEP_POWERS) {
-        for (size_t k = 1; k < experts; k *= 2) add_size(&keeps, k);
-        for (size_t part = 2; part <= 8; part *= 2) add_size(&keeps, experts / part);
+        for (size_t k = 1; k < experts; k *= 2) cot_keeps_add(&keeps, k);
+        for (size_t part = 2; part <= 8 && part <= experts; part *= 2)
+            cot_keeps_add(&keeps, experts / part);
     }
-    sort_sizes(&keeps);
     return keeps;
 }
 

@@ -66,32 +66,36 @@ static cot_status make_members(cot_suite *suite)
 }
 
 /* The steps of a run, the same for every member: experts and seed change neither the number of
- * samples nor of batches. */
-static cot_status count_steps(cot_suite *suite)
+ * samples nor of batches. The data must have what will be studied. */
+static cot_status look_at_data(const cot_recipe *recipe, cot_split studied, uint64_t *steps_out)
 {
-    const cot_recipe *recipe = suite->recipe;
-    uint64_t steps = recipe->train.steps;
-    if (steps == 0) {
-        cot_dataset *dataset = NULL;
-        COT_TRY(cot_dataset_create(&recipe->data, &dataset));
-        cot_sampler *sampler =
-            cot_sampler_create(cot_dataset_info_of(dataset)->samples[COT_SPLIT_TRAIN],
-                               recipe->train.batch, false, recipe->train.drop_last, recipe->seed);
-        steps = recipe->train.epochs * cot_sampler_batches(sampler);
-        cot_sampler_destroy(&sampler);
-        cot_dataset_destroy(&dataset);
-    }
+    cot_dataset *dataset = NULL;
+    COT_TRY(cot_dataset_create(&recipe->data, &dataset));
+    const cot_dataset_info *info = cot_dataset_info_of(dataset);
+    cot_sampler *sampler = cot_sampler_create(info->samples[COT_SPLIT_TRAIN], recipe->train.batch,
+                                              false, recipe->train.drop_last, recipe->seed);
+    *steps_out = recipe->train.steps > 0 ? recipe->train.steps
+                                         : recipe->train.epochs * cot_sampler_batches(sampler);
+    cot_status status = cot_dataset_check_split(info, studied);
+    cot_sampler_destroy(&sampler);
+    cot_dataset_destroy(&dataset);
+    return status;
+}
+
+/* Rank 0 looks for all: a data set can be large. */
+static cot_status find_steps(const cot_comm *world, cot_suite *suite, cot_split studied)
+{
+    uint64_t steps = 0;
+    COT_TRY(cot_comm_agree(world, world->rank == 0 ? look_at_data(suite->recipe, studied, &steps)
+                                                   : COT_OK));
+    COT_MPI(MPI_Bcast(&steps, 1, MPI_UINT64_T, 0, world->world));
     for (size_t i = 0; i < suite->count; i++) suite->members[i].steps = steps;
     return COT_OK;
 }
 
-/* Rank 0 counts for all: a data set can be large. */
-static cot_status agree_on_steps(const cot_comm *world, cot_suite *suite)
+static cot_status plan_studies(cot_suite *suite, const cot_specialize_options *study)
 {
-    COT_TRY(cot_comm_agree(world, world->rank == 0 ? count_steps(suite) : COT_OK));
-    uint64_t steps = suite->members[0].steps;
-    COT_MPI(MPI_Bcast(&steps, 1, MPI_UINT64_T, 0, world->world));
-    for (size_t i = 0; i < suite->count; i++) suite->members[i].steps = steps;
+    for (size_t i = 0; i < suite->count; i++) COT_TRY(suite_study_plan(&suite->members[i], study));
     return COT_OK;
 }
 
@@ -99,10 +103,10 @@ cot_status cot_suite_create(const cot_comm *world, const cot_recipe *recipe,
                             const cot_specialize_options *study, cot_suite **suite_out)
 {
     cot_suite *suite = cot_alloc(1, sizeof *suite);
-    *suite = (cot_suite){.recipe = recipe, .study = *study};
-    if (study->exhaustive == COT_EXHAUSTIVE) suite->study.exhaustive = COT_EXHAUSTIVE_WHERE_FEW;
+    suite->recipe = recipe;
     cot_status status = cot_comm_agree(world, make_members(suite));
-    if (status == COT_OK) status = agree_on_steps(world, suite);
+    if (status == COT_OK) status = cot_comm_agree(world, plan_studies(suite, study));
+    if (status == COT_OK) status = find_steps(world, suite, study->split);
     if (status == COT_OK) {
         cot_suite_look(world, suite);
         *suite_out = suite;
@@ -115,7 +119,10 @@ cot_status cot_suite_create(const cot_comm *world, const cot_recipe *recipe,
 void cot_suite_destroy(cot_suite **suite)
 {
     if (*suite == NULL) return;
-    for (size_t i = 0; i < (*suite)->count; i++) cot_recipe_destroy(&(*suite)->members[i].recipe);
+    for (size_t i = 0; i < (*suite)->count; i++) {
+        suite_study_plan_free(&(*suite)->members[i]);
+        cot_recipe_destroy(&(*suite)->members[i].recipe);
+    }
     cot_free((*suite)->members);
     cot_free(*suite);
     *suite = NULL;
@@ -123,7 +130,7 @@ void cot_suite_destroy(cot_suite **suite)
 
 /* ---- how far they are ---- */
 
-static void look_at(cot_suite_member *member, const cot_specialize_options *study)
+static void look_at(cot_suite_member *member)
 {
     size_t count = 0;
     for (size_t i = 0; i < COT_SUITE_SCORES; i++) member->scores[i] = NAN;
@@ -134,7 +141,7 @@ static void look_at(cot_suite_member *member, const cot_specialize_options *stud
         member->state = COT_MEMBER_NOT_BEGUN;
     else if (member->step < member->steps)
         member->state = COT_MEMBER_TRAINING;
-    else if (suite_study_is_current(member, study))
+    else if (suite_study_is_current(member))
         member->state = COT_MEMBER_DONE;
     else
         member->state = COT_MEMBER_TRAINED;
@@ -144,7 +151,7 @@ void cot_suite_look(const cot_comm *world, cot_suite *suite)
 {
     for (size_t i = 0; i < suite->count; i++) {
         cot_suite_member *member = &suite->members[i];
-        if (world->rank == 0) look_at(member, &suite->study);
+        if (world->rank == 0) look_at(member);
         uint64_t found[] = {member->state, member->step};
         COT_MPI(MPI_Bcast(found, 2, MPI_UINT64_T, 0, world->world));
         member->state = (cot_member_state)found[0];

@@ -11,9 +11,15 @@ char *suite_member_file(const cot_suite_member *member, const char *name);
 
 /* ---- suite_study.c ---- */
 
+/** Take into the member what is asked for of its study, and check that it can be made. Not
+ * collective. Errors: COT_E_USAGE. */
+COT_MUST_CHECK cot_status suite_study_plan(cot_suite_member *member,
+                                           const cot_specialize_options *asked);
+void suite_study_plan_free(cot_suite_member *member);
+
 /** Whether the member has a study of this very checkpoint with all that is asked for; if so, its
  * scores are read. By rank 0 alone. */
-bool suite_study_is_current(cot_suite_member *member, const cot_specialize_options *asked);
+bool suite_study_is_current(cot_suite_member *member);
 
 /** Warn of each key by which a finished member was trained otherwise than it would be now: as it is
  * not entered again, nobody else would. By rank 0 alone. */
@@ -21,8 +27,7 @@ void suite_warn_of_changes(cot_suite_member *member);
 
 /** Study the member's last checkpoint, unless that is done. Collective over the world.
  * Errors, on every rank alike: COT_E_CREATE when the folder is in use; those of cot_specialize. */
-COT_MUST_CHECK cot_status suite_study_make(const cot_comm *world, cot_suite_member *member,
-                                           const cot_specialize_options *asked);
+COT_MUST_CHECK cot_status suite_study_make(const cot_comm *world, cot_suite_member *member);
 
 /* ---- suite_result.c ---- */
 

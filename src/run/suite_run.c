@@ -106,7 +106,7 @@ static cot_status train_and_study(work *w, cot_suite_member *member)
     uint64_t first_step = member->step;
     COT_TRY(cot_train(w->world, member->recipe, &options));
     if (trainer_shall_stop(w->world)) return COT_E_STOPPED;
-    COT_TRY(suite_study_make(w->world, member, &w->suite->study));
+    COT_TRY(suite_study_make(w->world, member));
     note_time(w, member, first_step, cot_seconds() - began);
     return COT_OK;
 }

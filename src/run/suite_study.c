@@ -1,5 +1,6 @@
 /* A member's last checkpoint: whether it is by the recipe at hand, whether there is a study of it,
  * and making one. */
+#include "run/specializer.h"
 #include "run/suite_member.h"
 
 #include <coterie/checkpoint.h>
@@ -79,12 +80,17 @@ static bool is_of_checkpoint(const cot_suite_member *member, const cot_h5_file *
 
 /* ---- with all that is asked for ---- */
 
+static bool has_dataset(const cot_h5_file *study, const char *path)
+{
+    return cot_h5_kind_of(study, path) == COT_H5_DATASET;
+}
+
 /* Whether a coordinate holds a number, in either type. */
 static bool holds(const cot_h5_file *study, const char *coordinate, double value)
 {
     cot_h5_shape shape = {0};
-    if (cot_h5_kind_of(study, coordinate) != COT_H5_DATASET ||
-        cot_h5_shape_of(study, coordinate, &shape) != COT_OK || shape.axis_count != 1)
+    if (!has_dataset(study, coordinate) || cot_h5_shape_of(study, coordinate, &shape) != COT_OK ||
+        shape.axis_count != 1)
         return false;
     bool whole = shape.type == COT_H5_INT64;
     if (!whole && shape.type != COT_H5_FLOAT64) return false;
@@ -103,56 +109,79 @@ static bool holds(const cot_h5_file *study, const char *coordinate, double value
 static bool has_selector(const cot_h5_file *study, const char *name)
 {
     char *loss = cot_strprintf("/loss_%s", name);
-    bool there = cot_h5_kind_of(study, loss) == COT_H5_DATASET;
+    bool there = has_dataset(study, loss);
     cot_free(loss);
     return there;
 }
 
-static bool has_selectors(const cot_h5_file *study, const cot_suite_member *member,
-                          const cot_specialize_options *asked)
+static bool has_selectors(const cot_h5_file *study, const specialize_plan *plan)
 {
-    bool deep = member->recipe->model.layers > 1; /* where some are not possible */
     for (cot_order order = 0; order < COT_ORDERS; order++)
-        if (asked->orders[order] && !(deep && !cot_order_needs_routing_only(order)) &&
-            !has_selector(study, cot_order_name(order)))
-            return false;
-    return asked->exhaustive == COT_EXHAUSTIVE_NOT || deep || has_selector(study, "exhaustive");
+        if (plan->orders[order] && !has_selector(study, cot_order_name(order))) return false;
+    return !plan->exhaustive || has_selector(study, "exhaustive");
 }
 
-static bool has_keeps(const cot_h5_file *study, const cot_specialize_options *asked, size_t experts)
+/* Sizes, seeds and shares. */
+static bool has_coordinates(const cot_h5_file *study, const specialize_plan *plan,
+                            const cot_specialize_options *asked)
 {
-    bool has = true;
-    if (asked->keep == COT_KEEP_LIST)
-        for (size_t i = 0; i < asked->keep_count; i++)
-            has = has &&
-                  (asked->keeps[i] > experts || holds(study, "/keep", (double)asked->keeps[i]));
-    if (asked->keep == COT_KEEP_SWEEP)
-        for (size_t k = 1; k <= experts; k++) has = has && holds(study, "/keep", (double)k);
-    if (asked->keep == COT_KEEP_POWERS)
-        for (size_t k = 1; k <= experts; k *= 2) has = has && holds(study, "/keep", (double)k);
-    return has;
-}
-
-static bool has_what_is_asked(const cot_h5_file *study, const cot_suite_member *member,
-                              const cot_specialize_options *asked)
-{
-    char *split = NULL;
-    bool has = cot_h5_get_text(study, "/", "split", &split) == COT_OK &&
-               strcmp(split, cot_split_name(asked->split)) == 0 &&
-               has_selectors(study, member, asked) && has_keeps(study, asked, member->experts);
-    cot_free(split);
-    if (asked->orders[COT_ORDER_RANDOM])
-        for (size_t i = 0; i < asked->seeds; i++)
-            has = has && holds(study, "/seed", (double)(asked->first_seed + i));
+    for (size_t i = 0; i < plan->keeps.count; i++)
+        if (!holds(study, "/keep", (double)plan->keeps.sizes[i])) return false;
+    for (size_t i = 0; plan->orders[COT_ORDER_RANDOM] && i < asked->seeds; i++)
+        if (!holds(study, "/seed", (double)(asked->first_seed + i))) return false;
     for (size_t i = 0; i < asked->mass_count; i++)
-        has = has && holds(study, "/mass", asked->masses[i]);
-    if (asked->samples) has = has && cot_h5_kind_of(study, "/label") == COT_H5_DATASET;
+        if (!holds(study, "/mass", asked->masses[i])) return false;
+    return true;
+}
+
+static bool has_what_is_asked(const cot_h5_file *study, const cot_suite_member *member)
+{
+    const cot_specialize_options *asked = &member->study;
+    char *split = NULL;
+    specialize_plan plan;
+    if (specialize_plan_create(asked, member->experts, member->recipe->model.layers, &plan) !=
+        COT_OK)
+        return false;
+    bool has = cot_h5_get_text(study, "/", "split", &split) == COT_OK &&
+               strcmp(split, cot_split_name(asked->split)) == 0 && has_selectors(study, &plan) &&
+               has_coordinates(study, &plan, asked) &&
+               (!asked->samples || has_dataset(study, "/expert_mass")) &&
+               (asked->timed_batches == 0 || has_dataset(study, "/timing/seconds_per_sample"));
+    cot_free(split);
+    specialize_plan_free(&plan);
     return has;
+}
+
+/* ---- what a member's study shall hold ---- */
+
+/* One list of subset sizes serves members with few and with many experts; of a single layer, the
+ * exhaustive search leaves out sizes with too many subsets, a deep model refuses it. */
+cot_status suite_study_plan(cot_suite_member *member, const cot_specialize_options *asked)
+{
+    const size_t layers = member->recipe->model.layers;
+    size_t *keeps = cot_alloc(asked->keep_count, sizeof *keeps);
+    specialize_plan plan;
+    member->study = *asked;
+    member->study.keeps = keeps;
+    member->study.keep_count = 0;
+    member->study.report = NULL;
+    for (size_t i = 0; i < asked->keep_count; i++)
+        if (asked->keeps[i] <= member->experts) keeps[member->study.keep_count++] = asked->keeps[i];
+    if (asked->exhaustive == COT_EXHAUSTIVE && layers == 1)
+        member->study.exhaustive = COT_EXHAUSTIVE_WHERE_FEW;
+    COT_TRY(specialize_plan_create(&member->study, member->experts, layers, &plan));
+    specialize_plan_free(&plan);
+    return COT_OK;
+}
+
+void suite_study_plan_free(cot_suite_member *member)
+{
+    cot_free((size_t *)member->study.keeps);
 }
 
 /* ---- both ---- */
 
-bool suite_study_is_current(cot_suite_member *member, const cot_specialize_options *asked)
+bool suite_study_is_current(cot_suite_member *member)
 {
     cot_checkpoint_header header = {0};
     cot_h5_file *file = NULL;
@@ -160,8 +189,7 @@ bool suite_study_is_current(cot_suite_member *member, const cot_specialize_optio
     char *study = suite_member_file(member, "study.h5");
     bool current = cot_h5_open(study, &file) == COT_OK &&
                    cot_checkpoint_read_header(checkpoint, &header) == COT_OK &&
-                   is_of_checkpoint(member, file, &header) &&
-                   has_what_is_asked(file, member, asked);
+                   is_of_checkpoint(member, file, &header) && has_what_is_asked(file, member);
     if (current) suite_read_result(file, member);
     cot_failure_clear(); /* whatever is wrong with a study, the way out is a new one */
     cot_checkpoint_header_free(&header);
@@ -191,17 +219,10 @@ void suite_warn_of_changes(cot_suite_member *member)
     cot_free(path);
 }
 
-/* One list of subset sizes serves members with few and with many experts. */
-static cot_status specialize(const cot_comm *world, const cot_suite_member *member,
-                             const cot_specialize_options *asked)
+static cot_status specialize(const cot_comm *world, const cot_suite_member *member)
 {
-    cot_specialize_options options = *asked;
+    cot_specialize_options options = member->study;
     overrides own = overrides_of(member);
-    size_t *keeps = cot_alloc(asked->keep_count, sizeof *keeps);
-    options.keeps = keeps;
-    options.keep_count = 0;
-    for (size_t i = 0; i < asked->keep_count; i++)
-        if (asked->keeps[i] <= member->experts) keeps[options.keep_count++] = asked->keeps[i];
     char *checkpoint = suite_member_file(member, "latest.h5");
     char *study = suite_member_file(member, "study.h5");
     options.override_count = OVERRIDES;
@@ -209,19 +230,17 @@ static cot_status specialize(const cot_comm *world, const cot_suite_member *memb
     cot_status status = cot_specialize(world, checkpoint, study, &options);
     cot_free(study);
     cot_free(checkpoint);
-    cot_free(keeps);
     free_overrides(&own);
     return status;
 }
 
-cot_status suite_study_make(const cot_comm *world, cot_suite_member *member,
-                            const cot_specialize_options *asked)
+cot_status suite_study_make(const cot_comm *world, cot_suite_member *member)
 {
     cot_run_lock *lock = NULL;
     COT_TRY(cot_run_folder_lock(world, member->dir, &lock));
-    int current = world->rank == 0 && suite_study_is_current(member, asked);
+    int current = world->rank == 0 && suite_study_is_current(member);
     COT_MPI(MPI_Bcast(&current, 1, MPI_INT, 0, world->world));
-    cot_status status = current ? COT_OK : specialize(world, member, asked);
+    cot_status status = current ? COT_OK : specialize(world, member);
     cot_run_folder_unlock(&lock);
     return status;
 }

@@ -27,16 +27,6 @@ static char *path_of(const trainer *t)
 
 /* ---- creation ---- */
 
-static void add_keep(cot_keeps *keeps, size_t size)
-{
-    size_t at = keeps->count;
-    while (at > 0 && keeps->sizes[at - 1] > size) at--;
-    if (at > 0 && keeps->sizes[at - 1] == size) return;
-    memmove(keeps->sizes + at + 1, keeps->sizes + at, (keeps->count - at) * sizeof *keeps->sizes);
-    keeps->sizes[at] = size;
-    keeps->count++;
-}
-
 /* As the recipe lists them, else E/8, E/4 and E/2; ascending, each once. */
 static cot_keeps choose_keeps(const cot_recipe *recipe)
 {
@@ -45,10 +35,10 @@ static cot_keeps choose_keeps(const cot_recipe *recipe)
     const cot_counts *listed = &recipe->stats.keep;
     size_t most = listed->count > 0 ? listed->count : PARTS;
     cot_keeps keeps = {.sizes = cot_alloc(most, sizeof *keeps.sizes)};
-    for (size_t i = 0; i < listed->count; i++) add_keep(&keeps, listed->values[i]);
+    for (size_t i = 0; i < listed->count; i++) cot_keeps_add(&keeps, listed->values[i]);
     for (size_t i = 0; i < PARTS && listed->count == 0; i++) {
         size_t share = recipe->model.experts / parts[i];
-        add_keep(&keeps, share > 0 ? share : 1);
+        cot_keeps_add(&keeps, share > 0 ? share : 1);
     }
     return keeps;
 }

@@ -8,6 +8,16 @@
 #include <math.h>
 #include <string.h>
 
+void cot_keeps_add(cot_keeps *keeps, size_t size)
+{
+    size_t at = keeps->count;
+    while (at > 0 && keeps->sizes[at - 1] > size) at--;
+    if (at > 0 && keeps->sizes[at - 1] == size) return;
+    memmove(keeps->sizes + at + 1, keeps->sizes + at, (keeps->count - at) * sizeof *keeps->sizes);
+    keeps->sizes[at] = size;
+    keeps->count++;
+}
+
 void cot_keeps_check(const cot_keeps *keeps, size_t experts)
 {
     for (size_t k = 0; k < keeps->count; k++)

@@ -81,7 +81,7 @@ def curve(name, checkpoint, program, folder, *arguments):
         if f"loss_{selector}" not in file: continue
         for k, keep in enumerate(file["keep"]):
             at = (0, 1, k) if selector == "random" else (0, k)
-            chosen = ["--select", selector] + (["--seed", "1"] if selector == "random" else [])
+            chosen = ["--select", selector] + (["--seed", str(file["seed"][1])] if selector == "random" else [])
             said, logits, kept = evaluated(checkpoint, program, folder, split, "--keep", str(keep), *chosen, *arguments)
             agree(said, logits, file[f"{score}_{selector}"][at], file[f"loss_{selector}"][at], (selector, keep))
             if selector != "random":
@@ -145,7 +145,7 @@ studied "2 1" default "$best"
 check keeps "$scratch/default.h5" 1 2 4 8 16
 check has "$scratch/default.h5" loss_combine loss_random loss_mass accuracy_random_sd top_share_by_class weight_norm router_similarity_max
 check lacks "$scratch/default.h5" loss_greedy loss_dispatch loss_contribution loss_exhaustive label
-studied "2" curves "$best" --select combine,dispatch,random,mass --masses 0.3,0.8 --seeds 2 --keep 3,1,9,3 --split validation --no-timing
+studied "2" curves "$best" --select combine,dispatch,random,mass --masses 0.3,0.8 --seeds 2 --seed 3 --keep 3,1,9,3 --split validation --no-timing
 check keeps "$scratch/curves.h5" 1 3 9 16
 check lacks "$scratch/curves.h5" timing/seconds_per_sample
 check curve "$scratch/curves.h5" "$best" "$COTERIE" "$scratch"
@@ -167,7 +167,7 @@ check has "$scratch/deep-all.h5" loss_combine loss_dispatch loss_random loss_mas
 check lacks "$scratch/deep-all.h5" loss_greedy loss_contribution loss_exhaustive
 
 # ---- regression; one expert; sizes that are no powers of two ----
-ranks 2 train "$COTERIE_SOURCE/jobs/recipes/l2norm.yaml" "${fast[@]}" --set "output.dir=$scratch/norm" --set train.steps=60 \
+ranks 2 train "$COTERIE_SOURCE/jobs/recipes/l2norm.yaml" "${fast[@]}" --set "output.dir=$scratch/norm" --set train.steps=60 --set stats.every=1 \
     --set data.test_samples=300 2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
 studied "1 4" norm "$scratch/norm/latest.h5" --select all --samples --subset-limit 200 --seeds 2
 check has "$scratch/norm.h5" relative_error_greedy relative_error_mass expert_mass
@@ -200,6 +200,9 @@ refused 64 "--keep" "$best" -o "$out" --keep 4,
 refused 64 "exclude each other" "$best" -o "$out" --keep 4 --sweep
 refused 64 "--seeds" "$best" -o "$out" --seeds 0
 refused 64 "--seeds" "$best" -o "$out" --select combine --seeds 3
+refused 64 "--seed" "$best" -o "$out" --select combine --seed 3
+refused 64 "--seed" "$best" -o "$out" --seed -1
+refused 64 "2^63" "$best" -o "$out" --seed 9223372036854775800
 refused 64 "--masses" "$best" -o "$out" --masses 0.5,1.5
 refused 64 "--masses" "$best" -o "$out" --masses 0.5,0.5
 refused 64 "--masses" "$best" -o "$out" --select combine --masses 0.5
@@ -214,8 +217,9 @@ refused_on_three 66 "nowhere.h5" "$scratch/nowhere.h5" -o "$out"
 refused_on_three 65 "small.yaml" "$small" -o "$out"
 refused_on_three 78 "data.validation" "$deep" -o "$out" --split validation
 refused 78 "model.exprets" "$best" -o "$out" --set model.exprets=3
-# Places that cannot be written are told before anything is computed; a checkpoint is never replaced.
+# Places that cannot be written are told before anything is computed; what training has written is never replaced.
 refused_on_three 73 "is a checkpoint" "$best" -o "$best"
+refused 73 "the record of a training" "$best" -o "$scratch/norm/stats.h5"
 refused_on_three 73 "$scratch/run" "$best" -o "$scratch/run"
 refused_on_three 73 "nowhere" "$best" -o "$scratch/nowhere/study.h5"
 refused 73 "small.yaml" "$best" -o "$small/study.h5"

@@ -102,6 +102,11 @@ expect 78 "suite.experts" ranks 2 "${suite[@]}" --set suite.experts=2,2
 expect 78 "suite.experts" "$COTERIE" "${suite[@]}" --set suite.experts=0
 expect 66 "$scratch/nowhere" ranks 2 "${suite[@]}" --list --set data.source=idx --set "data.path=$scratch/nowhere"
 expect 78 "train.drop_last" "$COTERIE" "${suite[@]}" --set train.drop_last=true --set train.batch=5000 --set "output.dir=$scratch/new"
+expect 64 "2 Soft MoE layers" ranks 2 "${suite[@]}" --set model.layers=2 --set model.residual=true --select greedy --set "output.dir=$scratch/new"
+expect 64 "--keep: 0" "$COTERIE" "${suite[@]}" --keep 0,2 --set "output.dir=$scratch/new"
+expect 78 "no validation split" ranks 2 "${suite[@]}" --split validation --set "output.dir=$scratch/new"
+expect 64 "--seed" "$COTERIE" "${suite[@]}" --select combine --seed 1
+[ ! -e "$scratch/new" ] || fail "begun in spite of an error"
 touch "$scratch/file"
 expect 73 "$scratch/file" ranks 2 "${suite[@]}" --set "output.dir=$scratch/file/suite"
 echo "refusals: one line each"
@@ -165,6 +170,12 @@ signal_job
 ended 75
 expect_states signals "done,training,not begun"
 grep -q "suite has stopped in member 1" "$scratch/job.log" || fail "not said how to go on: $(tail -n 3 "$scratch/job.log")"
+start 2 signals --member 1 --seeds 20000
+until_there "$scratch/signals/e8-s7/study.h5.partial"
+signal_job
+ended 75
+expect_states signals "done,trained,not begun"
+[ -z "$(ls "$scratch/signals/e8-s7" | grep study)" ] || fail "half a study is left"
 COTERIE_FAULT="call=rename match=study action=delay:2000" LD_PRELOAD="$FAULT_LIBRARY" start 1 signals
 until_there "$scratch/signals/e8-s7/study.h5.partial"
 signal_job
