@@ -38,6 +38,13 @@ typedef struct cot_catalog {
 void cot_catalog_add_dimension(cot_catalog *catalog, const cot_dimension *dimension);
 void cot_catalog_add(cot_catalog *catalog, const cot_variable *variable);
 
+/** The usual ones: coordinates 0, 1, 2, ...; float64; and int64 of unit 1. */
+void cot_catalog_add_axis(cot_catalog *catalog, const char *name, size_t size, const char *meaning);
+void cot_catalog_add_reals(cot_catalog *catalog, const char *name, const char *axes,
+                           const char *units, const char *meaning, const double *data);
+void cot_catalog_add_wholes(cot_catalog *catalog, const char *name, const char *axes,
+                            const char *meaning, const int64_t *data);
+
 /** NULL when there is none of that name. */
 const cot_dimension *cot_catalog_dimension(const cot_catalog *catalog, const char *name);
 const cot_variable *cot_catalog_variable(const cot_catalog *catalog, const char *name);

@@ -37,27 +37,13 @@ static cot_status check_output(const char *path)
 /* The variables with a row for every sample (docs/statistics.md). */
 static void list_samples(const specializer *s, cot_catalog *rows)
 {
-    const cot_moe_shape *shape = cot_model_shape(s->ex->model);
-    const cot_dimension dimensions[] = {
-        {.name = "layer", .size = cot_model_layers(s->ex->model), .meaning = "Soft MoE layer"},
-        {.name = "expert", .size = shape->E, .meaning = "expert"},
-        {.name = "sample", .size = specialize_samples(s), .meaning = "sample of the split"}};
-    for (size_t i = 0; i < sizeof dimensions / sizeof dimensions[0]; i++) {
-        cot_dimension dimension = dimensions[i];
-        dimension.type = COT_H5_INT64;
-        cot_catalog_add_dimension(rows, &dimension);
-    }
+    cot_catalog_add_axis(rows, "layer", cot_model_layers(s->ex->model), "Soft MoE layer");
+    cot_catalog_add_axis(rows, "expert", cot_model_shape(s->ex->model)->E, "expert");
+    cot_catalog_add_axis(rows, "sample", specialize_samples(s), "sample of the split");
     if (cot_experiment_classifies(s->ex)) {
-        cot_catalog_add(rows, &(cot_variable){.name = "label",
-                                              .axes = "sample",
-                                              .units = "1",
-                                              .meaning = "class of the sample",
-                                              .type = COT_H5_INT64});
-        cot_catalog_add(rows, &(cot_variable){.name = "prediction",
-                                              .axes = "sample",
-                                              .units = "1",
-                                              .meaning = "class predicted with all experts",
-                                              .type = COT_H5_INT64});
+        cot_catalog_add_wholes(rows, "label", "sample", "class of the sample", NULL);
+        cot_catalog_add_wholes(rows, "prediction", "sample", "class predicted with all experts",
+                               NULL);
     }
     cot_catalog_add(rows, &(cot_variable){.name = "expert_mass",
                                           .axes = "sample,layer,expert",

@@ -90,10 +90,6 @@ void specialize_list_times(specializer *s)
         {"timing/experts_seconds_per_sample", "of that, computing experts"},
         {"timing/exchange_seconds_per_sample", "of that, sending slots and their counts"}};
     for (size_t i = 0; i < TIMES; i++)
-        cot_catalog_add(&s->catalog, &(cot_variable){.name = variables[i].name,
-                                                     .axes = "keep",
-                                                     .units = "s",
-                                                     .meaning = variables[i].meaning,
-                                                     .type = COT_H5_FLOAT64,
-                                                     .data = s->seconds[i]});
+        cot_catalog_add_reals(&s->catalog, variables[i].name, "keep", "s", variables[i].meaning,
+                              s->seconds[i]);
 }

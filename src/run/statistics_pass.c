@@ -107,42 +107,20 @@ cot_observer cot_statistics_pass_observer(cot_statistics_pass *pass)
     return (cot_observer){.batch = observe, .context = pass};
 }
 
-/* One number of the record. */
-static void list_whole(cot_catalog *catalog, const char *name, const char *meaning,
-                       const int64_t *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){.name = name,
-                                             .axes = "",
-                                             .units = "1",
-                                             .meaning = meaning,
-                                             .type = COT_H5_INT64,
-                                             .data = data});
-}
-
-static void list_real(cot_catalog *catalog, const char *name, const char *units,
-                      const char *meaning, const double *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){.name = name,
-                                             .axes = "",
-                                             .units = units,
-                                             .meaning = meaning,
-                                             .type = COT_H5_FLOAT64,
-                                             .data = data});
-}
-
 static void list_result(const cot_statistics_pass *pass, bool classifies, cot_catalog *catalog)
 {
-    list_whole(catalog, "step", "optimizer steps done", &pass->result.step);
-    list_whole(catalog, "epoch", "epochs done", &pass->result.epoch);
-    list_whole(catalog, "samples", "samples of the split", &pass->result.samples);
-    list_real(catalog, "loss", classifies ? "nat" : "1", "mean loss over the samples",
-              &pass->result.loss);
+    cot_catalog_add_wholes(catalog, "step", "", "optimizer steps done", &pass->result.step);
+    cot_catalog_add_wholes(catalog, "epoch", "", "epochs done", &pass->result.epoch);
+    cot_catalog_add_wholes(catalog, "samples", "", "samples of the split", &pass->result.samples);
+    cot_catalog_add_reals(catalog, "loss", "", classifies ? "nat" : "1",
+                          "mean loss over the samples", &pass->result.loss);
     if (classifies)
-        list_real(catalog, "accuracy", "1", "share of samples predicted right",
-                  &pass->result.metric);
+        cot_catalog_add_reals(catalog, "accuracy", "", "1", "share of samples predicted right",
+                              &pass->result.metric);
     else
-        list_real(catalog, "relative_error", "1",
-                  "mean squared error over the variance of the target", &pass->result.metric);
+        cot_catalog_add_reals(catalog, "relative_error", "", "1",
+                              "mean squared error over the variance of the target",
+                              &pass->result.metric);
 }
 
 void cot_statistics_pass_finish(cot_statistics_pass *pass, uint64_t step, uint64_t epoch,

@@ -108,25 +108,15 @@ bool trainer_stats_observe(trainer *t, cot_observer *observer_out)
     return true;
 }
 
-static void list_time(cot_catalog *catalog, const char *name, const char *units,
-                      const char *meaning, const double *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){.name = name,
-                                             .axes = "",
-                                             .units = units,
-                                             .meaning = meaning,
-                                             .type = COT_H5_FLOAT64,
-                                             .data = data});
-}
-
 static void list_times(const trainer *t, const cot_evaluation *evaluation, cot_catalog *catalog)
 {
     struct trainer_stats *stats = t->stats;
     stats->seconds = evaluation->seconds;
     stats->samples_per_s = (double)t->epoch_call_samples / t->epoch_seconds;
-    list_time(catalog, "timing/seconds", "s", "wall time of the evaluation", &stats->seconds);
-    list_time(catalog, "timing/samples_per_s", "1/s", "samples trained on a second, in the epoch",
-              &stats->samples_per_s);
+    cot_catalog_add_reals(catalog, "timing/seconds", "", "s", "wall time of the evaluation",
+                          &stats->seconds);
+    cot_catalog_add_reals(catalog, "timing/samples_per_s", "", "1/s",
+                          "samples trained on a second, in the epoch", &stats->samples_per_s);
 }
 
 cot_status trainer_stats_record(trainer *t, cot_split split, const cot_evaluation *evaluation)

@@ -162,54 +162,28 @@ void cot_model_stats_measure(cot_model_stats *stats)
 
 /* ---- as variables ---- */
 
-static void list_experts(cot_catalog *catalog, const char *name, const char *meaning,
-                         const double *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){.name = name,
-                                             .axes = "layer,expert",
-                                             .units = "1",
-                                             .meaning = meaning,
-                                             .type = COT_H5_FLOAT64,
-                                             .data = data});
-}
-
-static void list_slots(cot_catalog *catalog, const char *name, const char *meaning,
-                       const double *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){.name = name,
-                                             .axes = "layer,slot",
-                                             .units = "1",
-                                             .meaning = meaning,
-                                             .type = COT_H5_FLOAT64,
-                                             .data = data});
-}
-
-static void list_dimension(cot_catalog *catalog, const char *name, size_t size, const char *meaning)
-{
-    cot_catalog_add_dimension(
-        catalog,
-        &(cot_dimension){.name = name, .size = size, .type = COT_H5_INT64, .meaning = meaning});
-}
-
 void cot_model_stats_list(const cot_model_stats *stats, cot_catalog *catalog)
 {
-    list_dimension(catalog, "layer", stats->layers, "Soft MoE layer");
-    list_dimension(catalog, "expert", stats->E, "expert");
-    list_dimension(catalog, "slot", stats->S, "slot; slots of an expert are neighbours");
-    list_experts(catalog, "weight_norm", "L2 norm of all the parameters of an expert",
-                 stats->weight);
+    cot_catalog_add_axis(catalog, "layer", stats->layers, "Soft MoE layer");
+    cot_catalog_add_axis(catalog, "expert", stats->E, "expert");
+    cot_catalog_add_axis(catalog, "slot", stats->S, "slot; slots of an expert are neighbours");
+    cot_catalog_add_reals(catalog, "weight_norm", "layer,expert", "1",
+                          "L2 norm of all the parameters of an expert", stats->weight);
     if (stats->before != NULL) {
-        list_experts(catalog, "gradient_norm",
-                     "L2 norm of an expert's gradient in the last step, before clipping",
-                     stats->gradient);
-        list_experts(catalog, "update_norm",
-                     "L2 norm of the change of an expert's parameters in the last step",
-                     stats->update);
+        cot_catalog_add_reals(catalog, "gradient_norm", "layer,expert", "1",
+                              "L2 norm of an expert's gradient in the last step, before clipping",
+                              stats->gradient);
+        cot_catalog_add_reals(catalog, "update_norm", "layer,expert", "1",
+                              "L2 norm of the change of an expert's parameters in the last step",
+                              stats->update);
     }
-    list_slots(catalog, "router_similarity_min",
-               "smallest cosine of a slot's router column with another column", stats->lowest);
-    list_slots(catalog, "router_similarity_mean",
-               "mean cosine of a slot's router column with the other columns", stats->mean);
-    list_slots(catalog, "router_similarity_max",
-               "largest cosine of a slot's router column with another column", stats->highest);
+    cot_catalog_add_reals(catalog, "router_similarity_min", "layer,slot", "1",
+                          "smallest cosine of a slot's router column with another column",
+                          stats->lowest);
+    cot_catalog_add_reals(catalog, "router_similarity_mean", "layer,slot", "1",
+                          "mean cosine of a slot's router column with the other columns",
+                          stats->mean);
+    cot_catalog_add_reals(catalog, "router_similarity_max", "layer,slot", "1",
+                          "largest cosine of a slot's router column with another column",
+                          stats->highest);
 }

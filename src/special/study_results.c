@@ -204,18 +204,6 @@ static void list_dimensions(const cot_study *study, cot_catalog *catalog)
         if (dimensions[i].size > 0) cot_catalog_add_dimension(catalog, &dimensions[i]);
 }
 
-static void list_reals(cot_catalog *catalog, const char *name, const char *axes, const char *units,
-                       const char *meaning, const double *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){name, axes, units, meaning, COT_H5_FLOAT64, data});
-}
-
-static void list_wholes(cot_catalog *catalog, const char *name, const char *axes,
-                        const char *meaning, const int64_t *data)
-{
-    cot_catalog_add(catalog, &(cot_variable){name, axes, "1", meaning, COT_H5_INT64, data});
-}
-
 static const char *loss_units(const cot_study *study)
 {
     return study->options.loss->kind == COT_CROSS_ENTROPY ? "nat" : "1";
@@ -225,13 +213,14 @@ static void list_curve(const cot_study *study, size_t curve, const char *axes, c
 {
     const study_texts *texts = &study->texts[curve];
     const study_results *results = &study->results;
-    list_reals(catalog, texts->metric, axes, "1", texts->metric_meaning,
-               results->metric + study->first[curve]);
-    list_reals(catalog, texts->loss, axes, loss_units(study), texts->loss_meaning,
-               results->loss + study->first[curve]);
+    cot_catalog_add_reals(catalog, texts->metric, axes, "1", texts->metric_meaning,
+                          results->metric + study->first[curve]);
+    cot_catalog_add_reals(catalog, texts->loss, axes, loss_units(study), texts->loss_meaning,
+                          results->loss + study->first[curve]);
     if (results->distinct[curve] != NULL)
-        list_wholes(catalog, texts->distinct, "layer,keep",
-                    "different subsets of K experts over the samples", results->distinct[curve]);
+        cot_catalog_add_wholes(catalog, texts->distinct, "layer,keep",
+                               "different subsets of K experts over the samples",
+                               results->distinct[curve]);
 }
 
 static void list_random(const cot_study *study, cot_catalog *catalog)
@@ -241,14 +230,15 @@ static void list_random(const cot_study *study, cot_catalog *catalog)
     const double *random = study->results.random;
     const char *units = loss_units(study);
     list_curve(study, COT_ORDER_RANDOM, "seed,keep", catalog);
-    list_reals(catalog, classes ? "accuracy_random_mean" : "relative_error_random_mean", "keep",
-               "1", "mean over the seeds", random + METRIC_MEAN * keeps);
-    list_reals(catalog, classes ? "accuracy_random_sd" : "relative_error_random_sd", "keep", "1",
-               "standard deviation over the seeds", random + METRIC_DEVIATION * keeps);
-    list_reals(catalog, "loss_random_mean", "keep", units, "mean over the seeds",
-               random + LOSS_MEAN * keeps);
-    list_reals(catalog, "loss_random_sd", "keep", units, "standard deviation over the seeds",
-               random + LOSS_DEVIATION * keeps);
+    cot_catalog_add_reals(catalog, classes ? "accuracy_random_mean" : "relative_error_random_mean",
+                          "keep", "1", "mean over the seeds", random + METRIC_MEAN * keeps);
+    cot_catalog_add_reals(catalog, classes ? "accuracy_random_sd" : "relative_error_random_sd",
+                          "keep", "1", "standard deviation over the seeds",
+                          random + METRIC_DEVIATION * keeps);
+    cot_catalog_add_reals(catalog, "loss_random_mean", "keep", units, "mean over the seeds",
+                          random + LOSS_MEAN * keeps);
+    cot_catalog_add_reals(catalog, "loss_random_sd", "keep", units,
+                          "standard deviation over the seeds", random + LOSS_DEVIATION * keeps);
 }
 
 static void list_search(const cot_study *study, cot_catalog *catalog)
@@ -256,14 +246,15 @@ static void list_search(const cot_study *study, cot_catalog *catalog)
     const study_results *results = &study->results;
     list_curve(study, STUDY_EXHAUSTIVE, "keep", catalog);
     if (study->options.classes > 0)
-        list_reals(catalog, "exhaustive_any_right", "keep", "1",
-                   "share of samples that some subset of K experts predicts right",
-                   results->any_right);
-    list_reals(catalog, "exhaustive_combine_rank", "keep", "1",
-               "mean number of subsets with a lower loss than the K experts of largest mass",
-               results->lower);
-    list_wholes(catalog, "exhaustive_subsets", "keep", "subsets of K experts that were searched",
-                results->searched);
+        cot_catalog_add_reals(catalog, "exhaustive_any_right", "keep", "1",
+                              "share of samples that some subset of K experts predicts right",
+                              results->any_right);
+    cot_catalog_add_reals(
+        catalog, "exhaustive_combine_rank", "keep", "1",
+        "mean number of subsets with a lower loss than the K experts of largest mass",
+        results->lower);
+    cot_catalog_add_wholes(catalog, "exhaustive_subsets", "keep",
+                           "subsets of K experts that were searched", results->searched);
 }
 
 void cot_study_list(const cot_study *study, cot_catalog *catalog)
@@ -280,11 +271,11 @@ void cot_study_list(const cot_study *study, cot_catalog *catalog)
     }
     if (options->mass_count > 0) {
         list_curve(study, STUDY_MASS, "mass", catalog);
-        list_reals(catalog, "kept_mass_mean", "mass", "1", "mean number of experts kept",
-                   results->kept);
-        list_reals(catalog, "kept_mass_sd", "mass", "1",
-                   "standard deviation of the number of experts kept",
-                   results->kept + options->mass_count);
+        cot_catalog_add_reals(catalog, "kept_mass_mean", "mass", "1", "mean number of experts kept",
+                              results->kept);
+        cot_catalog_add_reals(catalog, "kept_mass_sd", "mass", "1",
+                              "standard deviation of the number of experts kept",
+                              results->kept + options->mass_count);
     }
     if (options->exhaustive) list_search(study, catalog);
 }

@@ -30,6 +30,23 @@ void cot_catalog_add(cot_catalog *catalog, const cot_variable *variable)
     catalog->variables[catalog->variable_count++] = *variable;
 }
 
+void cot_catalog_add_axis(cot_catalog *catalog, const char *name, size_t size, const char *meaning)
+{
+    cot_catalog_add_dimension(catalog, &(cot_dimension){name, size, COT_H5_INT64, NULL, meaning});
+}
+
+void cot_catalog_add_reals(cot_catalog *catalog, const char *name, const char *axes,
+                           const char *units, const char *meaning, const double *data)
+{
+    cot_catalog_add(catalog, &(cot_variable){name, axes, units, meaning, COT_H5_FLOAT64, data});
+}
+
+void cot_catalog_add_wholes(cot_catalog *catalog, const char *name, const char *axes,
+                            const char *meaning, const int64_t *data)
+{
+    cot_catalog_add(catalog, &(cot_variable){name, axes, "1", meaning, COT_H5_INT64, data});
+}
+
 const cot_dimension *cot_catalog_dimension(const cot_catalog *catalog, const char *name)
 {
     for (size_t i = 0; i < catalog->dimension_count; i++)
