@@ -3,6 +3,7 @@
  * of the index: nothing drifts, and a subset met again has the same bits. */
 #include "special/study_sums.h"
 
+#include <math.h>
 #include <string.h>
 
 size_t cot_subset_count(size_t experts, size_t keep)
@@ -78,8 +79,7 @@ static void search_size(cot_study *study, size_t grain, const cot_sample_view *v
     sum_subset(study, view->effects, 0, size);
     const double own = cot_study_loss(study, study->outputs, &view->target);
     for (size_t i = 0; i < size; i++) study->subset[i] = i;
-    double lowest = 0;
-    bool first = true;
+    double lowest = NAN;
     bool any_right = false;
     size_t changed = 0;
     do {
@@ -87,8 +87,7 @@ static void search_size(cot_study *study, size_t grain, const cot_sample_view *v
         double loss = cot_study_loss(study, study->outputs, &view->target);
         counts[SEARCH_LOWER] += loss < own;
         any_right = any_right || cot_study_right(study, study->outputs, &view->target);
-        if (!first && !(loss < lowest)) continue;
-        first = false;
+        if (!(loss < lowest || isnan(lowest))) continue; /* NaN gives way to any number */
         lowest = loss;
         keep_best(study, size);
     } while (next_subset(study->options.experts, size, study->subset, &changed));

@@ -344,6 +344,23 @@ static void equal_subsets_are_not_lower(void **state)
     destroy(&f);
 }
 
+/* An expert that broke down spoils the subsets that it is in, not the best of the others. */
+static void nan_is_never_the_lowest(void **state)
+{
+    (void)state;
+    fixture f;
+    cot_catalog catalog;
+    drawn_sample sample;
+    create(&f, comm_of_self(), true, 1);
+    draw_sample(0, 0, true, &sample);
+    sample.effects[0] = NAN;
+    cot_study_add(f.study, 0, &sample.view);
+    finish(&f, &catalog);
+    assert_false(isnan(reals_of(&catalog, "loss_exhaustive")[0]));
+    assert_true(isnan(reals_of(&catalog, "loss_exhaustive")[KEEPS - 1]));
+    destroy(&f);
+}
+
 /* ---- ranks ---- */
 
 static void same_bits_on_every_number_of_ranks(void **state)
@@ -492,6 +509,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(search_agrees_with_subsets),
     cmocka_unit_test(counts_of_subsets),
     cmocka_unit_test(equal_subsets_are_not_lower),
+    cmocka_unit_test(nan_is_never_the_lowest),
     cmocka_unit_test(same_bits_on_every_number_of_ranks),
     cmocka_unit_test(a_rank_without_samples),
     cmocka_unit_test(runs_for_each_point_agree),
