@@ -46,6 +46,7 @@
 #include <coterie/schedule.h>
 #include <coterie/selector.h>
 #include <coterie/shard.h>
+#include <coterie/shared.h>
 #include <coterie/slots.h>
 #include <coterie/soft_moe.h>
 #include <coterie/softmax.h>

@@ -28,6 +28,7 @@ typedef struct cot_batch {
     size_t first;             /**< place of the first one in the step's batch, or in the split */
     const cot_sampler *order; /**< NULL: place is data set index */
     size_t order_batch;       /**< the sampler's batch */
+    bool training;            /**< a backward pass follows */
 } cot_batch;
 
 typedef struct cot_experiment {

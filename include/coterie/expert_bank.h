@@ -23,14 +23,24 @@ cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activati
                                         cot_params *params, const char *prefix);
 void cot_expert_bank_destroy(cot_expert_bank **bank);
 
-/** out [rows,D] = f_e(in [rows,D]) row by row, for the rows and experts that `slots` describes. out
- * may not alias in. */
-void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+/** Which rows are at work: consecutive experts of this rank, and where their hidden rows are kept
+ * between the passes. */
+typedef struct cot_bank_rows {
+    const cot_slots *slots; /**< of these experts alone */
+    size_t first_expert;    /**< the first of them, among this rank's */
+    size_t first_hidden;    /**< row of the bank's memory for their first row */
+} cot_bank_rows;
+
+/** out [rows,D] = f_e(in [rows,D]) row by row. out may not alias in. */
+void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                              cot_real *out);
+
+/** What the forward pass of the same rows gave, again: from the hidden rows kept. */
+void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *out);
 
 /** From in and dout [rows,D], after the forward pass of the same rows: adds to the gradients of the
  * parameters, and the gradient with respect to `in` overwrites dout. */
-void cot_expert_bank_backward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                               cot_real *dout);
 
 #endif

@@ -46,7 +46,8 @@ typedef struct cot_recipe {
         size_t grains; /**< G, a power of two */
         bool reproducible;
         size_t expert_replicas; /**< Q */
-        bool shared_memory;     /**< ranks of one node share slot buffers */
+        cot_plan exchange;
+        bool shared_memory; /**< ranks of one node share slot buffers */
         size_t blas_threads;
     } parallel;
     struct {

@@ -90,4 +90,8 @@ void cot_router_dispatch_backward(cot_router *router, const cot_grains *grains,
 const cot_real *cot_router_combine_weights(const cot_router *router);
 const cot_real *cot_router_dispatch_weights(const cot_router *router);
 
+/** Its parameters Phi and scale; the scale is NULL where there is none. */
+const cot_param *cot_router_phi(const cot_router *router);
+const cot_param *cot_router_scale(const cot_router *router);
+
 #endif

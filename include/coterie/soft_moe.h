@@ -12,11 +12,18 @@
 #include <coterie/router.h>
 #include <coterie/selector.h>
 
-/** How batches are cut, and how large they get. */
+/** What travels between samples and experts. */
+typedef enum cot_plan {
+    COT_PLAN_SLOTS, /**< slots, to the owners of their experts and back */
+    COT_PLAN_TOKENS /**< in training, tokens to all owners, and partial outputs back */
+} cot_plan;
+
+/** How batches are cut, how large they get, and how they travel. */
 typedef struct cot_batching {
     size_t max_batch; /**< samples of a batch over all ranks, at the most */
     size_t grains;    /**< G */
-    bool messages;    /**< slots travel by messages even inside a node */
+    bool messages;    /**< messages even inside a node */
+    cot_plan plan;
 } cot_batching;
 
 typedef struct cot_soft_moe_options {
@@ -31,6 +38,7 @@ typedef struct cot_pass {
     size_t samples;         /**< in the batch, over all ranks */
     size_t first;           /**< index in the split of the batch's first sample */
     const cot_noise *noise; /**< NULL: no logit noise, as in evaluation */
+    bool training;          /**< a backward pass follows */
     cot_selector *selector; /**< NULL: every sample uses every expert */
     cot_ledger *ledger;     /**< where the time is noted; NULL: nowhere */
 } cot_pass;

@@ -66,6 +66,17 @@ void cot_softmax_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
     }
 }
 
+void cot_softmax_part(size_t rows, size_t cols, const cot_real *x, cot_real *e, cot_real *max,
+                      cot_real *sum)
+{
+    for (size_t row = 0; row < rows; row++) {
+        size_t at = row * cols;
+        max[row] = cot_max(cols, x + at);
+        exp_minus(cols, x + at, max[row], e + at);
+        sum[row] = cot_sum(cols, e + at);
+    }
+}
+
 COT_VECTOR_CLONES
 void cot_softmax_cols(size_t rows, size_t cols, const cot_real *x, cot_real *y, cot_real *scratch)
 {
@@ -101,6 +112,12 @@ void cot_softmax_rows_backward(size_t rows, size_t cols, const cot_real *y, cons
         size_t at = row * cols;
         softmax_row_backward(cols, y + at, dy + at, cot_dot(cols, y + at, dy + at), dx + at);
     }
+}
+
+COT_VECTOR_CLONES
+void cot_softmax_given(size_t n, const cot_real *y, cot_real inner, cot_real *dy)
+{
+    for (size_t i = 0; i < n; i++) dy[i] = y[i] * (dy[i] - inner);
 }
 
 COT_VECTOR_CLONES

@@ -1,6 +1,7 @@
 #include <coterie/exchange.h>
 #include <coterie/memory.h>
 #include <coterie/ordered_sum.h>
+#include <coterie/shared.h>
 
 #include <string.h>
 
@@ -10,12 +11,6 @@ typedef struct table {
     size_t *samples, *first;
 } table;
 
-/* Memory of all ranks of the group, one after the other. */
-typedef struct shared {
-    MPI_Win window;
-    cot_real *base;
-} shared;
-
 struct cot_exchange {
     const cot_comm *comm;
     size_t experts, slots_per_expert, width, grains, max_batch;
@@ -24,8 +19,8 @@ struct cot_exchange {
     size_t planned; /* samples of the full plan in force; 0: none */
     cot_grains home_grains;
     table home, owned;
-    size_t *used;      /* [members,E]: samples of each member that use each expert */
-    shared windows[2]; /* of inputs and outputs; none on a group of one rank */
+    size_t *used;         /* [members,E]: samples of each member that use each expert */
+    cot_shared *in, *out; /* memory of all ranks of the group; NULL on a group of one rank */
     cot_slot_buffers buffers;
     /* Messages, by member: its part of the home buffer and of the owned one, each as one element of
      * a type of its own, or none. */
@@ -75,50 +70,6 @@ size_t cot_exchange_owned_rows(const cot_exchange *ex)
 
 /* ---- memory ---- */
 
-/* Whether all ranks of the group run on one node. Collective over the group. */
-static bool on_one_node(const cot_comm *comm)
-{
-    MPI_Comm node;
-    int size = 0;
-    COT_MPI(MPI_Comm_split_type(comm->group, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    COT_MPI(MPI_Comm_size(node, &size));
-    COT_MPI(MPI_Comm_free(&node));
-    int all = size == comm->group_size;
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, comm->group));
-    return all != 0;
-}
-
-static void shared_destroy(shared *memory)
-{
-    if (memory->base == NULL) return;
-    COT_MPI(MPI_Win_unlock_all(memory->window));
-    COT_MPI(MPI_Win_free(&memory->window));
-    memory->base = NULL;
-}
-
-/* Every rank brings the memory of its experts. False where the node has too little memory to share,
- * on every rank alike. Collective over the group. */
-static bool shared_create(const cot_exchange *ex, shared *memory)
-{
-    MPI_Comm group = ex->comm->group;
-    MPI_Aint bytes = (MPI_Aint)(cot_exchange_owned_rows(ex) * ex->width * sizeof(cot_real));
-    MPI_Errhandler before;
-    void *own = NULL;
-    COT_MPI(MPI_Comm_get_errhandler(group, &before));
-    COT_MPI(MPI_Comm_set_errhandler(group, MPI_ERRORS_RETURN));
-    int good = MPI_Win_allocate_shared(bytes, (int)sizeof(cot_real), MPI_INFO_NULL, group, &own,
-                                       &memory->window) == MPI_SUCCESS;
-    COT_MPI(MPI_Comm_set_errhandler(group, before));
-    COT_MPI(MPI_Errhandler_free(&before));
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, group));
-    if (!good) return false;
-    MPI_Aint size = 0;
-    int unit = 0;
-    COT_MPI(MPI_Win_shared_query(memory->window, MPI_PROC_NULL, &size, &unit, &memory->base));
-    COT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window));
-    return true;
-}
-
 /* One rank alone shares with nobody, but in the same way. */
 static void take_own_buffers(cot_exchange *ex)
 {
@@ -133,15 +84,19 @@ static void take_own_buffers(cot_exchange *ex)
     b->home_in = b->home_out;
 }
 
+/* Every rank brings the memory of its experts. */
 static bool take_shared_buffers(cot_exchange *ex)
 {
-    bool good = shared_create(ex, &ex->windows[0]) && shared_create(ex, &ex->windows[1]);
-    if (!good) {
-        shared_destroy(&ex->windows[0]);
+    MPI_Comm group = ex->comm->group;
+    size_t bytes = cot_exchange_owned_rows(ex) * ex->width * sizeof(cot_real);
+    ex->in = cot_shared_create(group, bytes);
+    if (ex->in != NULL) ex->out = cot_shared_create(group, bytes);
+    if (ex->out == NULL) {
+        cot_shared_destroy(&ex->in);
         return false;
     }
-    cot_real *in = ex->windows[0].base;
-    cot_real *out = ex->windows[1].base;
+    cot_real *in = cot_shared_base(ex->in);
+    cot_real *out = cot_shared_base(ex->out);
     ex->buffers = (cot_slot_buffers){in, out, in, out};
     return true;
 }
@@ -150,20 +105,21 @@ static void take_buffers(cot_exchange *ex, bool messages)
 {
     bool alone = group_size(ex) == 1;
     ex->is_shared = alone;
-    if (!alone && !messages && on_one_node(ex->comm)) ex->is_shared = take_shared_buffers(ex);
+    if (!alone && !messages && cot_shared_possible(ex->comm->group))
+        ex->is_shared = take_shared_buffers(ex);
     if (alone || !ex->is_shared) take_own_buffers(ex);
 }
 
 static void release_buffers(cot_exchange *ex)
 {
     const cot_slot_buffers *b = &ex->buffers;
-    if (ex->windows[0].base == NULL) {
+    if (ex->in == NULL) {
         if (b->home_out != b->owned_out) cot_free(b->home_out);
         cot_free(b->owned_out);
         cot_free(b->owned_in);
     }
-    shared_destroy(&ex->windows[1]);
-    shared_destroy(&ex->windows[0]);
+    cot_shared_destroy(&ex->out);
+    cot_shared_destroy(&ex->in);
 }
 
 static void take_message_plan(cot_exchange *ex)
@@ -394,13 +350,9 @@ const cot_slots *cot_exchange_owned_slots(const cot_exchange *ex)
 
 /* ---- moving ---- */
 
-/* What one rank wrote before, the others see behind it. */
-static void meet(cot_exchange *ex, const shared *memory)
+static void meet(cot_shared *memory)
 {
-    if (group_size(ex) == 1) return;
-    COT_MPI(MPI_Win_sync(memory->window));
-    COT_MPI(MPI_Barrier(ex->comm->group));
-    COT_MPI(MPI_Win_sync(memory->window));
+    if (memory != NULL) cot_shared_meet(memory);
 }
 
 static void to_owners(const cot_exchange *ex, const cot_real *home, cot_real *owned)
@@ -412,7 +364,7 @@ static void to_owners(const cot_exchange *ex, const cot_real *home, cot_real *ow
 void cot_exchange_inputs_to_owners(cot_exchange *ex)
 {
     if (ex->is_shared)
-        meet(ex, &ex->windows[0]);
+        meet(ex->in);
     else
         to_owners(ex, ex->buffers.home_in, ex->buffers.owned_in);
 }
@@ -420,7 +372,7 @@ void cot_exchange_inputs_to_owners(cot_exchange *ex)
 void cot_exchange_outputs_to_owners(cot_exchange *ex)
 {
     if (ex->is_shared)
-        meet(ex, &ex->windows[1]);
+        meet(ex->out);
     else
         to_owners(ex, ex->buffers.home_out, ex->buffers.owned_out);
 }
@@ -429,7 +381,7 @@ void cot_exchange_outputs_to_homes(cot_exchange *ex)
 {
     const cot_slot_buffers *b = &ex->buffers;
     if (ex->is_shared)
-        meet(ex, &ex->windows[1]);
+        meet(ex->out);
     else
         COT_MPI(MPI_Alltoallw(b->owned_out, ex->owned_counts, ex->displs, ex->owned_parts,
                               b->home_out, ex->home_counts, ex->displs, ex->home_parts,

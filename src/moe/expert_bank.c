@@ -66,37 +66,62 @@ static cot_real *of_expert(const cot_param *param, cot_real *array, size_t e)
     return array + e * param->row_size;
 }
 
-/* An expert's rows of an array [rows,H] that begins with this rank's first expert. */
-static cot_real *hidden_of(const cot_expert_bank *bank, const cot_slots *slots, size_t e,
-                           cot_real *array)
+/* One expert's rows: its place among this rank's, its rows in the buffers and in the hidden ones.
+ */
+typedef struct block {
+    size_t expert, first, hidden, n;
+} block;
+
+static block block_of(const cot_bank_rows *rows, size_t e)
 {
-    return array + (slots->first[e] - slots->first[0]) * bank->shape.H;
+    const cot_slots *slots = rows->slots;
+    return (block){.expert = rows->first_expert + e,
+                   .first = slots->first[e],
+                   .hidden = rows->first_hidden + slots->first[e] - slots->first[0],
+                   .n = cot_slots_rows(slots, e)};
 }
 
-/* The rows of one expert: hidden [n,H] = act(in w1 + b1), out [n,D] = hidden w2 + b2. */
-static void forward(cot_expert_bank *bank, const cot_slots *slots, size_t e, const cot_real *in,
-                    cot_real *out)
+/* out [n,D] = hidden w2 + b2. */
+static void output(const cot_expert_bank *bank, const block *at, cot_real *out)
 {
-    const size_t first = slots->first[e];
-    const size_t n = cot_slots_rows(slots, e);
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    cot_real *pre = hidden_of(bank, slots, e, bank->pre);
-    cot_real *post = hidden_of(bank, slots, e, bank->post);
-    cot_gemm(COT_N, COT_N, n, H, D, 1, in + first * D, D, of_expert(bank->w1, bank->w1->value, e),
-             H, 0, pre, H);
-    if (bank->b1 != NULL) cot_add_to_rows(n, H, of_expert(bank->b1, bank->b1->value, e), pre);
-    cot_activate(bank->activation, n * H, pre, post);
-    cot_gemm(COT_N, COT_N, n, D, H, 1, post, H, of_expert(bank->w2, bank->w2->value, e), D, 0,
-             out + first * D, D);
+    cot_gemm(COT_N, COT_N, at->n, D, H, 1, bank->post + at->hidden * H, H,
+             of_expert(bank->w2, bank->w2->value, at->expert), D, 0, out + at->first * D, D);
     if (bank->b2 != NULL)
-        cot_add_to_rows(n, D, of_expert(bank->b2, bank->b2->value, e), out + first * D);
+        cot_add_to_rows(at->n, D, of_expert(bank->b2, bank->b2->value, at->expert),
+                        out + at->first * D);
 }
 
-void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+/* hidden [n,H] = act(in w1 + b1). */
+static void hidden(cot_expert_bank *bank, const block *at, const cot_real *in)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    cot_real *pre = bank->pre + at->hidden * H;
+    cot_gemm(COT_N, COT_N, at->n, H, D, 1, in + at->first * D, D,
+             of_expert(bank->w1, bank->w1->value, at->expert), H, 0, pre, H);
+    if (bank->b1 != NULL)
+        cot_add_to_rows(at->n, H, of_expert(bank->b1, bank->b1->value, at->expert), pre);
+    cot_activate(bank->activation, at->n * H, pre, bank->post + at->hidden * H);
+}
+
+void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                              cot_real *out)
 {
-    for (size_t e = 0; e < slots->experts; e++) forward(bank, slots, e, in, out);
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        hidden(bank, &at, in);
+        output(bank, &at, out);
+    }
+}
+
+void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *out)
+{
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        output(bank, &at, out);
+    }
 }
 
 /* The rows of one expert:
@@ -104,24 +129,21 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_slots *slots, cons
  *     dhidden = dout w2^T, through the activation
  *     dw1 += in^T dhidden, db1 += the sum of dhidden's rows
  *     din = dhidden w1^T, over dout */
-static void backward(cot_expert_bank *bank, const cot_slots *slots, size_t e, const cot_real *in,
-                     cot_real *dout)
+static void backward(cot_expert_bank *bank, const block *at, const cot_real *in, cot_real *dout)
 {
-    const size_t first = slots->first[e];
-    const size_t n = cot_slots_rows(slots, e);
+    const size_t n = at->n;
+    const size_t e = at->expert;
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    const cot_real *x = in + first * D;
-    cot_real *dy = dout + first * D;
-    const cot_real *pre = hidden_of(bank, slots, e, bank->pre);
-    const cot_real *post = hidden_of(bank, slots, e, bank->post);
+    const cot_real *x = in + at->first * D;
+    cot_real *dy = dout + at->first * D;
     cot_real *dhidden = bank->dhidden;
-    cot_gemm(COT_T, COT_N, H, D, n, 1, post, H, dy, D, 1, of_expert(bank->w2, bank->w2->grad, e),
-             D);
+    cot_gemm(COT_T, COT_N, H, D, n, 1, bank->post + at->hidden * H, H, dy, D, 1,
+             of_expert(bank->w2, bank->w2->grad, e), D);
     if (bank->b2 != NULL) cot_add_rows(n, D, dy, of_expert(bank->b2, bank->b2->grad, e));
     cot_gemm(COT_N, COT_T, n, H, D, 1, dy, D, of_expert(bank->w2, bank->w2->value, e), D, 0,
              dhidden, H);
-    cot_activate_backward(bank->activation, n * H, pre, dhidden, dhidden);
+    cot_activate_backward(bank->activation, n * H, bank->pre + at->hidden * H, dhidden, dhidden);
     cot_gemm(COT_T, COT_N, D, H, n, 1, x, D, dhidden, H, 1, of_expert(bank->w1, bank->w1->grad, e),
              H);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
@@ -129,8 +151,11 @@ static void backward(cot_expert_bank *bank, const cot_slots *slots, size_t e, co
              dy, D);
 }
 
-void cot_expert_bank_backward(cot_expert_bank *bank, const cot_slots *slots, const cot_real *in,
+void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                               cot_real *dout)
 {
-    for (size_t e = 0; e < slots->experts; e++) backward(bank, slots, e, in, dout);
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        backward(bank, &at, in, dout);
+    }
 }

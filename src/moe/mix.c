@@ -36,8 +36,7 @@ static size_t piece_slots(const cot_mix *mix)
 /* Where the piece's columns begin in the weights [n,T,S]. */
 static size_t weights_at(const cot_mix *mix, const piece *at)
 {
-    const size_t S = mix->shape->E * mix->shape->P;
-    return at->sample * mix->shape->T * S + at->expert * mix->shape->P;
+    return at->sample * mix->shape->T * mix->stride + at->expert * mix->shape->P;
 }
 
 static size_t tokens_at(const cot_mix *mix, const piece *at)
@@ -62,10 +61,10 @@ void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_rea
 {
     const size_t T = mix->shape->T;
     const size_t D = mix->shape->D;
-    const size_t S = mix->shape->E * mix->shape->P;
     for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
-        cot_gemm(COT_T, COT_N, piece_slots(mix), D, T, 1, weights + weights_at(mix, &at), S,
-                 x + tokens_at(mix, &at), D, 0, rows + rows_at(mix, &at), row_distance(mix, &at));
+        cot_gemm(COT_T, COT_N, piece_slots(mix), D, T, 1, weights + weights_at(mix, &at),
+                 mix->stride, x + tokens_at(mix, &at), D, 0, rows + rows_at(mix, &at),
+                 row_distance(mix, &at));
 }
 
 void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_real *rows,
@@ -73,13 +72,12 @@ void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_re
 {
     const size_t T = mix->shape->T;
     const size_t D = mix->shape->D;
-    const size_t S = mix->shape->E * mix->shape->P;
     /* Kept experts add up, from 0. */
-    bool adds = mix->kept != NULL;
-    if (adds) cot_fill(mix->samples * T * D, 0, x);
+    bool adds = mix->adds || mix->kept != NULL;
+    if (adds && !mix->adds) cot_fill(mix->samples * T * D, 0, x);
     for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
-        cot_gemm(COT_N, COT_N, T, D, piece_slots(mix), 1, weights + weights_at(mix, &at), S,
-                 rows + rows_at(mix, &at), row_distance(mix, &at), adds ? 1 : 0,
+        cot_gemm(COT_N, COT_N, T, D, piece_slots(mix), 1, weights + weights_at(mix, &at),
+                 mix->stride, rows + rows_at(mix, &at), row_distance(mix, &at), adds ? 1 : 0,
                  x + tokens_at(mix, &at), D);
 }
 
@@ -92,5 +90,5 @@ void cot_mix_to_weights(const cot_mix *mix, const cot_real *x, const cot_real *r
     COT_ASSERT(mix->kept == NULL);
     for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
         cot_gemm(COT_N, COT_T, T, S, D, 1, x + tokens_at(mix, &at), D, rows + rows_at(mix, &at),
-                 row_distance(mix, &at), 0, weights + weights_at(mix, &at), S);
+                 row_distance(mix, &at), 0, weights + weights_at(mix, &at), mix->stride);
 }

@@ -1,7 +1,7 @@
 /** The three products that join tokens and slots, for some of this rank's samples.
  *
- * With weights W [n,T,S], tokens X [n,T,D] and the samples' slot rows Z ([S,D] for each sample,
- * laid out by slots.h):
+ * With weights W [n,T,S] (whose rows may be parts of longer ones), tokens X [n,T,D] and the
+ * samples' slot rows Z ([S,D] for each sample, laid out by slots.h):
  *
  *     Z = W^T X    dispatch, and how a gradient leaves combine
  *     X = W Z      combine, and how a gradient leaves dispatch
@@ -13,12 +13,16 @@
 
 #include <coterie/router.h>
 
+#include <stdbool.h>
+
 /** The samples at work. */
 typedef struct cot_mix {
     const cot_moe_shape *shape;
     const cot_slots *slots;
     size_t first;        /**< of this rank's samples, the first at work; 0 with a kept subset */
     size_t samples;      /**< n */
+    size_t stride;       /**< numbers from one row of the weights to the next; at least S */
+    bool adds;           /**< cot_mix_to_tokens adds to X */
     const uint8_t *kept; /**< [n,E], or NULL when every expert is kept */
 } cot_mix;
 

@@ -1,9 +1,9 @@
 #include "moe/mix.h"
+#include "moe/noise.h"
 
 #include <coterie/blas.h>
 #include <coterie/memory.h>
 #include <coterie/normalize.h>
-#include <coterie/rng.h>
 #include <coterie/router.h>
 #include <coterie/softmax.h>
 #include <coterie/tree.h>
@@ -156,21 +156,6 @@ void cot_router_destroy(cot_router **router_at)
     *router_at = NULL;
 }
 
-/* Add noise to the logits [T,S] of the sample at place `sample` of the step's batch. */
-static void add_noise(cot_router *router, const cot_noise *noise, size_t sample, cot_real *logits)
-{
-    const int layer_bits = 40; /* the index: 2^16 layers of 2^40 samples */
-    cot_stream stream = {.seed = noise->seed,
-                         .purpose = COT_PURPOSE_NOISE,
-                         .epoch = (uint32_t)noise->step,
-                         .index = ((uint64_t)router->layer << layer_bits) | sample};
-    for (size_t t = 0; t < router->shape.T; t++) {
-        cot_rng_normal(&stream, t * router->S, router->S, (cot_real)router->options.noise,
-                       router->columns);
-        cot_add(router->S, router->columns, logits + t * router->S);
-    }
-}
-
 /* Logits are computed where weights will stand: the softmaxes work in place. */
 static cot_real *logits_of(const cot_router *router)
 {
@@ -183,7 +168,10 @@ static void weigh(cot_router *router, const cot_noise *noise, size_t i, size_t f
     const size_t T = router->shape.T;
     const size_t S = router->S;
     cot_real *logits = logits_of(router) + i * T * S;
-    if (noise != NULL) add_noise(router, noise, noise->first_sample + first_sample + i, logits);
+    const cot_slot_range all = {0, S, S};
+    if (noise != NULL)
+        cot_add_logit_noise(noise, (cot_real)router->options.noise, router->layer, first_sample + i,
+                            T, &all, router->columns, logits);
     if (!router->options.uniform_dispatch)
         cot_softmax_cols(T, S, logits, router->dispatch + i * T * S, router->columns);
     if (!router->options.uniform_combine)
@@ -222,8 +210,11 @@ void cot_router_route(cot_router *router, const cot_grains *grains, const cot_no
 static cot_mix mix_of_all(const cot_router *router, const cot_grains *grains,
                           const cot_slots *slots, const uint8_t *kept)
 {
-    return (cot_mix){
-        .shape = &router->shape, .slots = slots, .samples = cot_grains_size(grains), .kept = kept};
+    return (cot_mix){.shape = &router->shape,
+                     .slots = slots,
+                     .samples = cot_grains_size(grains),
+                     .stride = router->S,
+                     .kept = kept};
 }
 
 /* The products of one grain. */
@@ -233,7 +224,8 @@ static cot_mix mix_of(const cot_router *router, const cot_grains *grains, const 
     return (cot_mix){.shape = &router->shape,
                      .slots = slots,
                      .first = cot_grain_begin(grains, grain) - cot_grains_begin(grains),
-                     .samples = cot_grain_size(grains, grain)};
+                     .samples = cot_grain_size(grains, grain),
+                     .stride = router->S};
 }
 
 void cot_router_dispatch(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
@@ -373,4 +365,14 @@ const cot_real *cot_router_combine_weights(const cot_router *router)
 const cot_real *cot_router_dispatch_weights(const cot_router *router)
 {
     return router->dispatch;
+}
+
+const cot_param *cot_router_phi(const cot_router *router)
+{
+    return router->phi;
+}
+
+const cot_param *cot_router_scale(const cot_router *router)
+{
+    return router->scale;
 }

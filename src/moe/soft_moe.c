@@ -1,5 +1,6 @@
+#include "moe/tokens.h"
+
 #include <coterie/memory.h>
-#include <coterie/soft_moe.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +12,10 @@ struct cot_soft_moe {
     cot_router *router;
     cot_exchange *exchange;
     cot_expert_bank *bank;
-    uint8_t *kept; /* [b,E] */
-    size_t *used;  /* [E]: samples here that use each expert */
+    cot_tokens *tokens; /* NULL: the plan is slots */
+    bool by_tokens;     /* the last pass went so */
+    uint8_t *kept;      /* [b,E] */
+    size_t *used;       /* [E]: samples here that use each expert */
     bool has_kept;
 };
 
@@ -40,6 +43,9 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
                                          cot_exchange_owned_rows(layer->exchange),
                                          cot_exchange_expert_rows(layer->exchange), params, prefix);
+    if (batching->plan == COT_PLAN_TOKENS)
+        layer->tokens =
+            cot_tokens_create(options, index, batching, comm, layer->router, layer->bank);
     layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
     layer->used = cot_alloc(shape->E, sizeof *layer->used);
     return layer;
@@ -51,6 +57,7 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     if (layer == NULL) return;
     cot_free(layer->used);
     cot_free(layer->kept);
+    cot_tokens_destroy(&layer->tokens);
     cot_expert_bank_destroy(&layer->bank);
     cot_exchange_destroy(&layer->exchange);
     cot_router_destroy(&layer->router);
@@ -85,7 +92,8 @@ static void select_experts(cot_soft_moe *layer, cot_selector *selector)
     }
 }
 
-void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
+static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x,
+                             cot_real *y)
 {
     cot_router *router = layer->router;
     cot_exchange *exchange = layer->exchange;
@@ -107,8 +115,8 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     cot_exchange_inputs_to_owners(exchange);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_expert_bank_forward(layer->bank, cot_exchange_owned_slots(exchange), slots->owned_in,
-                            slots->owned_out);
+    cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
+    cot_expert_bank_forward(layer->bank, &rows, slots->owned_in, slots->owned_out);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
@@ -116,7 +124,16 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 
-void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)
+void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
+{
+    layer->by_tokens = pass->training && layer->tokens != NULL;
+    if (layer->by_tokens)
+        cot_tokens_forward(layer->tokens, pass, x, y);
+    else
+        forward_by_slots(layer, pass, x, y);
+}
+
+static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)
 {
     cot_router *router = layer->router;
     cot_exchange *exchange = layer->exchange;
@@ -126,10 +143,18 @@ void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     cot_router_combine_backward(router, grains, home, dy, slots->home_out);
     cot_exchange_outputs_to_owners(exchange);
-    cot_expert_bank_backward(layer->bank, cot_exchange_owned_slots(exchange), slots->owned_in,
-                             slots->owned_out);
+    cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
+    cot_expert_bank_backward(layer->bank, &rows, slots->owned_in, slots->owned_out);
     cot_exchange_outputs_to_homes(exchange);
     cot_router_dispatch_backward(router, grains, home, slots->home_out, dx);
+}
+
+void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)
+{
+    if (layer->by_tokens)
+        cot_tokens_backward(layer->tokens, dy, dx);
+    else
+        backward_by_slots(layer, dy, dx);
 }
 
 const cot_real *cot_soft_moe_slot_output(const cot_soft_moe *layer, size_t i, size_t s)

@@ -39,6 +39,7 @@ static void choose_batching(cot_experiment *ex)
     bool reproducible = recipe->parallel.reproducible;
     ex->batching.grains = reproducible ? recipe->parallel.grains : (size_t)ex->comm->size;
     ex->batching.messages = !recipe->parallel.shared_memory;
+    ex->batching.plan = recipe->parallel.exchange;
     size_t batch = recipe->train.batch;
     size_t accumulate = recipe->train.accumulate;
     ex->batching.max_batch = (batch + accumulate - 1) / accumulate;
@@ -131,6 +132,7 @@ const cot_real *cot_experiment_forward(cot_experiment *ex, const cot_batch *batc
     cot_ledger_mark(ex->ledger, COT_PHASE_DATA);
     cot_pass pass = {.samples = batch->samples,
                      .first = batch->first,
+                     .training = batch->training,
                      .noise = noise,
                      .selector = selector,
                      .ledger = ex->ledger};

@@ -16,7 +16,8 @@ static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_sample
                        .samples = end - begin,
                        .first = begin,
                        .order = t->sampler,
-                       .order_batch = progress->batch};
+                       .order_batch = progress->batch,
+                       .training = true};
     cot_noise noise = {.seed = t->recipe->seed, .step = progress->step, .first_sample = begin};
     bool noisy = t->recipe->model.router.noise > 0;
     double scores[COT_SCORES];

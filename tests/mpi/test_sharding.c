@@ -105,7 +105,7 @@ static void create(fixture *f, int replicas, size_t experts, bool messages)
     cot_soft_moe_options options = {.shape = {T, D, experts, P, H},
                                     .router = {.normalize = COT_NORMALIZE_INPUTS},
                                     .expert_bias = true};
-    cot_batching batching = {BATCH, GRAINS, messages};
+    cot_batching batching = {.max_batch = BATCH, .grains = GRAINS, .messages = messages};
     f->layer = cot_soft_moe_create(&options, 0, &batching, f->comm, f->params);
 }
 

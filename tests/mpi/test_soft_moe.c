@@ -44,7 +44,7 @@ typedef struct side {
     cot_real *whole_grads;        /* every parameter, with all its experts */
 } side;
 
-static void create_over(side *s, const fixture *f, cot_comm *comm, bool messages)
+static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, bool messages)
 {
     *s = (side){.fixture = f, .comm = comm};
     size_t members = (size_t)comm->group_size;
@@ -53,7 +53,7 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, bool messages
                                   cot_shard_begin(f->experts, members, me + 1));
     cot_soft_moe_options options = {
         {T, D, f->experts, f->slots, H}, f->router, f->activation, f->bias};
-    cot_batching batching = {MOST_BATCH, GRAINS, messages};
+    cot_batching batching = {MOST_BATCH, GRAINS, messages, plan};
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
@@ -67,7 +67,7 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, bool messages
 
 static void create(side *s, const fixture *f, cot_comm *comm)
 {
-    create_over(s, f, comm, false);
+    create_over(s, f, comm, COT_PLAN_SLOTS, false);
 }
 
 static void destroy(side *s)
@@ -142,6 +142,7 @@ static void forward(side *s, size_t samples, cot_selector *selector)
 {
     cot_noise noise = {.seed = 4, .step = 6, .first_sample = 3};
     cot_pass pass = {.samples = samples,
+                     .training = selector == NULL,
                      .noise = s->fixture->router.noise > 0 ? &noise : NULL,
                      .selector = selector};
     draw_inputs(s, samples);
@@ -205,7 +206,7 @@ static void check_against_one_rank(const fixture *f)
     side messages;
     side alone;
     create(&all, f, comm_of_world(1));
-    create_over(&messages, f, comm_of_world(1), true);
+    create_over(&messages, f, comm_of_world(1), COT_PLAN_SLOTS, true);
     create(&alone, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
         run(&all, batches[i]);
@@ -246,6 +247,39 @@ static void any_number_of_ranks_like_one(void **state)
 {
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) check_against_one_rank(&fixtures[i]);
+}
+
+/* By tokens: what the slots give, to rounding; and the same bits on every number of ranks, in
+ * shared memory and by messages. */
+static void check_tokens(const fixture *f)
+{
+    side all;
+    side messages;
+    side alone;
+    side slots;
+    create_over(&all, f, comm_of_world(1), COT_PLAN_TOKENS, false);
+    create_over(&messages, f, comm_of_world(1), COT_PLAN_TOKENS, true);
+    create_over(&alone, f, comm_of_self(), COT_PLAN_TOKENS, false);
+    create(&slots, f, comm_of_self());
+    for (size_t i = 0; i < BATCHES; i++) {
+        run(&all, batches[i]);
+        run(&messages, batches[i]);
+        run(&alone, batches[i]);
+        run(&slots, batches[i]);
+        compare(&all, &messages, batches[i], true);
+        compare(&all, &alone, batches[i], GRAINS % rank_count() == 0);
+        compare(&alone, &slots, batches[i], false);
+    }
+    destroy(&slots);
+    destroy(&alone);
+    destroy(&messages);
+    destroy(&all);
+}
+
+static void tokens_like_slots(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FIXTURES; i++) check_tokens(&fixtures[i]);
 }
 
 /* Two replicas sum gradients by halves of the batch, which is another order than one group's: equal
@@ -445,6 +479,7 @@ static void a_step_allocates_nothing(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_number_of_ranks_like_one),
+    cmocka_unit_test(tokens_like_slots),
     cmocka_unit_test(replicas_like_one_and_among_themselves),
     cmocka_unit_test(kept_experts_like_a_dense_computation),
     cmocka_unit_test(keeping_all_is_the_full_layer),

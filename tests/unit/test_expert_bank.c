@@ -22,6 +22,7 @@ typedef struct fixture {
     cot_param *w1, *b1, *w2, *b2;
     size_t first[OWNED], rows;
     cot_slots slots;
+    cot_bank_rows at;
     cot_real in[MOST_ROWS * D], out[MOST_ROWS * D], dout[MOST_ROWS * D];
 } fixture;
 
@@ -44,6 +45,7 @@ static void create(fixture *f, cot_activation activation, bool bias)
         f->rows += P * samples[e];
     }
     f->slots = (cot_slots){OWNED, P, samples, f->first};
+    f->at = (cot_bank_rows){.slots = &f->slots};
     draw_normal(1, MOST_ROWS * D, f->in);
     draw_normal(2, MOST_ROWS * D, f->dout);
 }
@@ -158,8 +160,8 @@ static void check_values(cot_activation activation, bool bias)
         cot_params_grads(f.params)[i] = (cot_real)before;
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
-    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
-    cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
+    cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
+    cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
     for (size_t e = 0; e < OWNED; e++) {
         gradients sums = {{0}, {0}, {0}, {0}};
         for (size_t r = 0; r < cot_slots_rows(&f.slots, e); r++)
@@ -194,8 +196,8 @@ static void same_bits_for_any_shard(void **state)
     create(&f, COT_GELU, true);
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
-    cot_expert_bank_forward(f.bank, &f.slots, f.in, f.out);
-    cot_expert_bank_backward(f.bank, &f.slots, f.in, dx);
+    cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
+    cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
     for (size_t e = 0; e < OWNED; e++) {
         cot_params *params = cot_params_create(FIRST + e, FIRST + e + 1);
         cot_expert_bank *bank =
@@ -204,6 +206,7 @@ static void same_bits_for_any_shard(void **state)
         cot_params_initialize(params, 8);
         const size_t first = 0;
         const cot_slots slots = {1, P, samples + e, &first};
+        const cot_bank_rows at = {.slots = &slots};
         cot_real in[MOST_ROWS * D];
         cot_real out[MOST_ROWS * D];
         cot_real dout[MOST_ROWS * D];
@@ -211,8 +214,8 @@ static void same_bits_for_any_shard(void **state)
         size_t from = f.first[e] * D;
         memcpy(in, f.in + from, n * sizeof *in);
         memcpy(dout, f.dout + from, n * sizeof *in);
-        cot_expert_bank_forward(bank, &slots, in, out);
-        cot_expert_bank_backward(bank, &slots, in, dout);
+        cot_expert_bank_forward(bank, &at, in, out);
+        cot_expert_bank_backward(bank, &at, in, dout);
         assert_same_bits(out, f.out + from, n);
         assert_same_bits(dout, dx + from, n);
         for (size_t i = 0; i < cot_params_count(params); i++) {

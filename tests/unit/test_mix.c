@@ -42,7 +42,7 @@ static void create(fixture *f, const uint8_t *kept)
     }
     if (kept != NULL) memcpy(f->kept, kept, sizeof f->kept);
     f->slots = (cot_slots){E, P, f->samples, f->first};
-    f->mix = (cot_mix){&shape, &f->slots, skipped, N, kept != NULL ? f->kept : NULL};
+    f->mix = (cot_mix){&shape, &f->slots, skipped, N, S, false, kept != NULL ? f->kept : NULL};
     draw_normal(1, WEIGHTS, f->weights);
     draw_normal(2, TOKENS, f->x);
     draw_normal(3, ROW_NUMBERS, f->rows);

@@ -1,0 +1,74 @@
+#include <coterie/comm.h>
+#include <coterie/memory.h>
+#include <coterie/shared.h>
+
+struct cot_shared {
+    MPI_Comm comm;
+    MPI_Win window;
+    void *base;
+};
+
+bool cot_shared_possible(MPI_Comm comm)
+{
+    MPI_Comm node;
+    int size = 0;
+    int whole = 0;
+    COT_MPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    COT_MPI(MPI_Comm_size(node, &size));
+    COT_MPI(MPI_Comm_free(&node));
+    COT_MPI(MPI_Comm_size(comm, &whole));
+    int all = size == whole;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, comm));
+    return all != 0;
+}
+
+/* Whether all ranks got their memory. */
+static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
+{
+    MPI_Errhandler before;
+    void *own = NULL;
+    COT_MPI(MPI_Comm_get_errhandler(comm, &before));
+    COT_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+    int good = MPI_Win_allocate_shared((MPI_Aint)bytes, 1, MPI_INFO_NULL, comm, &own, window) ==
+               MPI_SUCCESS;
+    COT_MPI(MPI_Comm_set_errhandler(comm, before));
+    COT_MPI(MPI_Errhandler_free(&before));
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, comm));
+    return good != 0;
+}
+
+cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes)
+{
+    MPI_Win window;
+    MPI_Aint size = 0;
+    int unit = 0;
+    if (!allocate(comm, bytes, &window)) return NULL;
+    cot_shared *shared = cot_alloc(1, sizeof *shared);
+    shared->comm = comm;
+    shared->window = window;
+    /* The lowest rank that brought any. */
+    COT_MPI(MPI_Win_shared_query(window, MPI_PROC_NULL, &size, &unit, &shared->base));
+    COT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window));
+    return shared;
+}
+
+void cot_shared_destroy(cot_shared **shared)
+{
+    if (*shared == NULL) return;
+    COT_MPI(MPI_Win_unlock_all((*shared)->window));
+    COT_MPI(MPI_Win_free(&(*shared)->window));
+    cot_free(*shared);
+    *shared = NULL;
+}
+
+void *cot_shared_base(const cot_shared *shared)
+{
+    return shared->base;
+}
+
+void cot_shared_meet(cot_shared *shared)
+{
+    COT_MPI(MPI_Win_sync(shared->window));
+    COT_MPI(MPI_Barrier(shared->comm));
+    COT_MPI(MPI_Win_sync(shared->window));
+}

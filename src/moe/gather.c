@@ -1,0 +1,168 @@
+#include "moe/gather.h"
+
+#include <coterie/memory.h>
+#include <coterie/ordered_sum.h>
+
+cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t grains,
+                                   size_t *begins)
+{
+    size_t members = (size_t)comm->group_size;
+    size_t first = (size_t)comm->replica * members;
+    cot_group_batch batch = {.comm = comm, .begins = begins};
+    batch.group =
+        cot_grains_of(samples, grains, (size_t)comm->replica_count, (size_t)comm->replica);
+    batch.home = cot_grains_of(samples, grains, (size_t)comm->size, (size_t)comm->rank);
+    batch.samples = cot_grains_size(&batch.group);
+    batch.begin = cot_grains_begin(&batch.home) - cot_grains_begin(&batch.group);
+    batch.here = cot_grains_size(&batch.home);
+    for (size_t m = 0; m < members; m++) {
+        cot_grains theirs = cot_grains_of(samples, grains, (size_t)comm->size, first + m);
+        begins[m] = cot_grains_begin(&theirs) - cot_grains_begin(&batch.group);
+    }
+    begins[members] = batch.samples;
+    return batch;
+}
+
+/* ---- from home to all ---- */
+
+struct cot_gather {
+    const cot_comm *comm;
+    size_t width;
+    cot_shared *shared; /* NULL: messages, or one rank */
+    cot_real *rows;
+    int *counts, *displs;
+};
+
+static cot_shared *share(const cot_comm *comm, size_t bytes, bool messages)
+{
+    if (messages || comm->group_size == 1 || !cot_shared_possible(comm->group)) return NULL;
+    return cot_shared_create(comm->group, bytes);
+}
+
+cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width, bool messages)
+{
+    size_t members = (size_t)comm->group_size;
+    cot_gather *gather = cot_alloc(1, sizeof *gather);
+    gather->comm = comm;
+    gather->width = width;
+    /* The first rank brings it all. */
+    size_t bytes = comm->group_rank == 0 ? samples * width * sizeof(cot_real) : 0;
+    gather->shared = share(comm, bytes, messages);
+    gather->rows = gather->shared != NULL ? cot_shared_base(gather->shared)
+                                          : cot_alloc(samples * width, sizeof(cot_real));
+    gather->counts = cot_alloc(members, sizeof(int));
+    gather->displs = cot_alloc(members, sizeof(int));
+    return gather;
+}
+
+void cot_gather_destroy(cot_gather **gather)
+{
+    if (*gather == NULL) return;
+    cot_free((*gather)->displs);
+    cot_free((*gather)->counts);
+    if ((*gather)->shared == NULL) cot_free((*gather)->rows);
+    cot_shared_destroy(&(*gather)->shared);
+    cot_free(*gather);
+    *gather = NULL;
+}
+
+cot_real *cot_gather_rows(const cot_gather *gather)
+{
+    return gather->rows;
+}
+
+void cot_gather_run(cot_gather *gather, const cot_group_batch *batch)
+{
+    if (gather->comm->group_size == 1) return;
+    if (gather->shared != NULL) {
+        cot_shared_meet(gather->shared);
+        return;
+    }
+    for (int m = 0; m < gather->comm->group_size; m++) {
+        gather->counts[m] = cot_comm_int((batch->begins[m + 1] - batch->begins[m]) * gather->width);
+        gather->displs[m] = cot_comm_int(batch->begins[m] * gather->width);
+    }
+    COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, gather->rows, gather->counts,
+                           gather->displs, COT_MPI_REAL, gather->comm->group));
+}
+
+void cot_gather_wait(cot_gather *gather)
+{
+    if (gather->shared != NULL) cot_shared_meet(gather->shared);
+}
+
+/* ---- from all to home ---- */
+
+struct cot_parts {
+    const cot_comm *comm;
+    size_t width, samples; /* capacity */
+    cot_shared *shared;    /* NULL: messages, or one rank */
+    cot_real *own;         /* [samples,width] */
+    cot_real *arrived;     /* [members,here,width]; NULL where memory is shared */
+    int *counts, *displs, *mine, *mine_displs;
+};
+
+cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, size_t width,
+                            bool messages)
+{
+    size_t members = (size_t)comm->group_size;
+    cot_parts *parts = cot_alloc(1, sizeof *parts);
+    *parts = (cot_parts){.comm = comm, .width = width, .samples = samples};
+    size_t numbers = samples * width;
+    parts->shared = share(comm, numbers * sizeof(cot_real), messages);
+    parts->own = parts->shared != NULL ? (cot_real *)cot_shared_base(parts->shared) +
+                                             (size_t)comm->group_rank * numbers
+                                       : cot_alloc(numbers, sizeof(cot_real));
+    if (parts->shared == NULL && members > 1)
+        parts->arrived = cot_alloc(members * here * width, sizeof(cot_real));
+    parts->counts = cot_alloc(members, sizeof(int));
+    parts->displs = cot_alloc(members, sizeof(int));
+    parts->mine = cot_alloc(members, sizeof(int));
+    parts->mine_displs = cot_alloc(members, sizeof(int));
+    return parts;
+}
+
+void cot_parts_destroy(cot_parts **parts_at)
+{
+    cot_parts *parts = *parts_at;
+    if (parts == NULL) return;
+    cot_free(parts->mine_displs);
+    cot_free(parts->mine);
+    cot_free(parts->displs);
+    cot_free(parts->counts);
+    cot_free(parts->arrived);
+    if (parts->shared == NULL) cot_free(parts->own);
+    cot_shared_destroy(&parts->shared);
+    cot_free(parts);
+    *parts_at = NULL;
+}
+
+cot_real *cot_parts_own(const cot_parts *parts)
+{
+    return parts->own;
+}
+
+void cot_parts_run(cot_parts *parts, const cot_group_batch *batch)
+{
+    if (parts->comm->group_size == 1) return;
+    if (parts->shared != NULL) {
+        cot_shared_meet(parts->shared);
+        return;
+    }
+    for (int m = 0; m < parts->comm->group_size; m++) {
+        parts->counts[m] = cot_comm_int((batch->begins[m + 1] - batch->begins[m]) * parts->width);
+        parts->displs[m] = cot_comm_int(batch->begins[m] * parts->width);
+        parts->mine[m] = cot_comm_int(batch->here * parts->width);
+        parts->mine_displs[m] = cot_comm_int((size_t)m * batch->here * parts->width);
+    }
+    COT_MPI(MPI_Alltoallv(parts->own, parts->counts, parts->displs, COT_MPI_REAL, parts->arrived,
+                          parts->mine, parts->mine_displs, COT_MPI_REAL, parts->comm->group));
+}
+
+cot_real *cot_parts_of(const cot_parts *parts, const cot_group_batch *batch, size_t member)
+{
+    if (parts->arrived != NULL) return parts->arrived + member * batch->here * parts->width;
+    size_t me = (size_t)parts->comm->group_rank;
+    cot_real *first = parts->own - me * parts->samples * parts->width;
+    return first + (member * parts->samples + batch->begin) * parts->width;
+}

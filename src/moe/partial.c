@@ -1,0 +1,108 @@
+#include "moe/partial.h"
+
+#include <coterie/memory.h>
+#include <coterie/softmax.h>
+#include <coterie/status.h>
+#include <coterie/vector.h>
+
+#include <float.h>
+
+#ifdef COT_DOUBLE
+static const cot_real lowest = -DBL_MAX;
+#else
+static const cot_real lowest = -FLT_MAX;
+#endif
+
+void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width)
+{
+    cot_fill(tokens * width, 0, partial->numerators);
+    if (partial->max == NULL) return;
+    cot_fill(tokens, lowest, partial->max);
+    cot_fill(tokens, 0, partial->sum);
+}
+
+COT_VECTOR_CLONES
+static void blend(size_t n, cot_real wa, cot_real wb, const cot_real *b, cot_real *a)
+{
+    for (size_t i = 0; i < n; i++) a[i] = wa * a[i] + wb * b[i];
+}
+
+void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width)
+{
+    if (a->max == NULL) {
+        cot_add(tokens * width, b->numerators, a->numerators);
+        return;
+    }
+    for (size_t t = 0; t < tokens; t++) {
+        cot_real max = a->max[t] > b->max[t] ? a->max[t] : b->max[t];
+        cot_real weights[2] = {a->max[t] - max, b->max[t] - max};
+        cot_exp(2, weights, weights);
+        blend(width, weights[0], weights[1], b->numerators + t * width, a->numerators + t * width);
+        a->sum[t] = weights[0] * a->sum[t] + weights[1] * b->sum[t];
+        a->max[t] = max;
+    }
+}
+
+struct cot_partial_tree {
+    size_t width, levels;
+    size_t leaves, top; /* pushed, and on the stack */
+    cot_partial *stack; /* [levels]; the first is the root */
+};
+
+cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t width,
+                                          const cot_partial *root)
+{
+    cot_partial_tree *tree = cot_alloc(1, sizeof *tree);
+    tree->width = width;
+    tree->levels = 2;
+    while (((size_t)1 << (tree->levels - 1)) <= leaves) tree->levels++;
+    tree->stack = cot_alloc(tree->levels, sizeof *tree->stack);
+    tree->stack[0] = *root;
+    for (size_t i = 1; i < tree->levels; i++) {
+        tree->stack[i].numerators = cot_alloc(tokens * width, sizeof(cot_real));
+        if (root->max == NULL) continue;
+        tree->stack[i].max = cot_alloc(tokens, sizeof(cot_real));
+        tree->stack[i].sum = cot_alloc(tokens, sizeof(cot_real));
+    }
+    return tree;
+}
+
+void cot_partial_tree_destroy(cot_partial_tree **tree_at)
+{
+    cot_partial_tree *tree = *tree_at;
+    if (tree == NULL) return;
+    for (size_t i = 1; i < tree->levels; i++) {
+        cot_free(tree->stack[i].sum);
+        cot_free(tree->stack[i].max);
+        cot_free(tree->stack[i].numerators);
+    }
+    cot_free(tree->stack);
+    cot_free(tree);
+    *tree_at = NULL;
+}
+
+cot_partial cot_partial_tree_leaf(cot_partial_tree *tree)
+{
+    COT_ASSERT(tree->top < tree->levels);
+    return tree->stack[tree->top];
+}
+
+static void merge_top(cot_partial_tree *tree, size_t tokens)
+{
+    tree->top--;
+    cot_partial_merge(&tree->stack[tree->top - 1], &tree->stack[tree->top], tokens, tree->width);
+}
+
+void cot_partial_tree_push(cot_partial_tree *tree, size_t tokens)
+{
+    tree->top++;
+    tree->leaves++;
+    for (size_t n = tree->leaves; n % 2 == 0; n /= 2) merge_top(tree, tokens);
+}
+
+void cot_partial_tree_finish(cot_partial_tree *tree, size_t tokens)
+{
+    if (tree->top == 0) cot_partial_clear(&tree->stack[0], tokens, tree->width);
+    while (tree->top > 1) merge_top(tree, tokens);
+    tree->top = tree->leaves = 0;
+}

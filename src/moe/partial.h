@@ -1,0 +1,43 @@
+/** Sums over the experts inside a sample, by one binary tree over blocks of experts.
+ *
+ * A partial output of the combine softmax, whose sum runs over all slots, is for each token the
+ * largest logit m of the slots at hand, the sum z of exp(L - m) over them, and the numerators N
+ * [D], the same sum of exp(L - m) times the slots' outputs. Two of them make one:
+ *
+ *     m = max(m1, m2),  z = z1 exp(m1 - m) + z2 exp(m2 - m),  N likewise;  at the end Y = N / z
+ *
+ * Partial gradients with respect to the tokens simply add. Not collective. */
+#ifndef COTERIE_MOE_PARTIAL_H
+#define COTERIE_MOE_PARTIAL_H
+
+#include <coterie/real.h>
+
+#include <stddef.h>
+
+/** Of some tokens; max and sum are NULL for plain sums. */
+typedef struct cot_partial {
+    cot_real *numerators; /**< [tokens,D] */
+    cot_real *max, *sum;  /**< [tokens] */
+} cot_partial;
+
+/** What no slot at all would give. */
+void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width);
+
+/** a = a and b. */
+void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width);
+
+typedef struct cot_partial_tree cot_partial_tree;
+
+/** For at most `leaves` leaves of at most `tokens` tokens of `width` numbers; the result will be in
+ * `root`, which outlives it. */
+cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t width,
+                                          const cot_partial *root);
+void cot_partial_tree_destroy(cot_partial_tree **tree);
+
+/** The next leaf, to be overwritten; then it is complete; and the sum of all of them is made, in
+ * the root. */
+cot_partial cot_partial_tree_leaf(cot_partial_tree *tree);
+void cot_partial_tree_push(cot_partial_tree *tree, size_t tokens);
+void cot_partial_tree_finish(cot_partial_tree *tree, size_t tokens);
+
+#endif
