@@ -26,6 +26,7 @@ typedef struct fixture {
     bool mean_squared_error;
     size_t accumulate; /* micro-batches */
     int replicas;
+    cot_plan plan;
 } fixture;
 
 typedef struct setup {
@@ -56,7 +57,7 @@ static void create(setup *s, const fixture *f)
     s->params = cot_params_create(cot_shard_begin(f->options.experts, members, me),
                                   cot_shard_begin(f->options.experts, members, me + 1));
     cot_model_io io = {1, HEIGHT, WIDTH, s->outputs};
-    cot_batching batching = {.max_batch = BATCH, .grains = GRAINS};
+    cot_batching batching = {.max_batch = BATCH, .grains = GRAINS, .plan = f->plan};
     assert_int_equal(cot_model_create(&f->options, &io, &batching, s->comm, s->params, &s->model),
                      COT_OK);
     cot_params_allocate(s->params);
@@ -94,7 +95,9 @@ static double run_batch(setup *s, bool backward)
         for (size_t i = 0; i < count * HEIGHT * WIDTH; i++)
             images[i] = pixel(first + i / (HEIGHT * WIDTH), i % (HEIGHT * WIDTH));
         cot_noise noise = {.seed = 9, .step = 2, .first_sample = begin};
-        cot_pass pass = {.samples = samples, .noise = f->options.router.noise > 0 ? &noise : NULL};
+        cot_pass pass = {.samples = samples,
+                         .training = true,
+                         .noise = f->options.router.noise > 0 ? &noise : NULL};
         const cot_real *outputs = cot_model_forward(s->model, &pass);
         for (size_t i = 0; i < count; i++) {
             const cot_real *output = outputs + i * s->outputs;
@@ -168,7 +171,7 @@ static void check_param(setup *s, cot_param *param, double *worst)
     if (relative > *worst) *worst = relative;
 }
 
-static void check(const fixture *f)
+static void check_plan(const fixture *f)
 {
     int size = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -181,6 +184,14 @@ static void check(const fixture *f)
         check_param(&s, cot_params_at(s.params, i), &worst);
     if (s.comm->rank == 0) print_message("%-28s relative error %.1e\n", f->name, worst);
     destroy(&s);
+}
+
+static void check(const fixture *given)
+{
+    fixture f = *given;
+    check_plan(&f);
+    f.plan = COT_PLAN_TOKENS;
+    check_plan(&f);
 }
 
 static fixture base(const char *name)
