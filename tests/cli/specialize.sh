@@ -158,7 +158,7 @@ grep -qi nan "$scratch/text" && fail "a number that is none"
 # ---- several layers ----
 trained deep --set model.layers=2 --set model.residual=true
 deep="$scratch/deep/latest.h5"
-studied "1 2 4 3" deep "$deep" --select combine,random,mass --masses 0.6 --seeds 2 --keep 2,5 --samples
+studied "1 4 3" deep "$deep" --select combine,random,mass --masses 0.6 --seeds 2 --keep 2,5 --samples
 check close "$scratch/deep-1.h5" "$scratch/deep-3.h5"
 check printed "$scratch/deep.json" "$scratch/deep.h5"
 check curve "$scratch/deep.h5" "$deep" "$COTERIE" "$scratch"
@@ -210,17 +210,17 @@ refused 64 "--subset-limit" "$best" -o "$out" --subset-limit 0
 refused 64 "--split" "$best" -o "$out" --split tset
 refused 64 "neither text nor json" "$best" -o "$out" --format xml
 refused_on_three 64 "16 experts" "$best" -o "$out" --keep 4,17
-refused_on_three 64 "C(E,K) = 12870 subsets" "$best" -o "$out" --select exhaustive --subset-limit 12869
-refused_on_three 64 "2 Soft MoE layers" "$deep" -o "$out" --select combine,greedy
+refused 64 "C(E,K) = 12870 subsets" "$best" -o "$out" --select exhaustive --subset-limit 12869
+refused 64 "2 Soft MoE layers" "$deep" -o "$out" --select combine,greedy
 refused 64 "2 Soft MoE layers" "$deep" -o "$out" --select exhaustive
 refused_on_three 66 "nowhere.h5" "$scratch/nowhere.h5" -o "$out"
-refused_on_three 65 "small.yaml" "$small" -o "$out"
-refused_on_three 78 "data.validation" "$deep" -o "$out" --split validation
+refused 65 "small.yaml" "$small" -o "$out"
+refused 78 "data.validation" "$deep" -o "$out" --split validation
 refused 78 "model.exprets" "$best" -o "$out" --set model.exprets=3
 # Places that cannot be written are told before anything is computed; what training has written is never replaced.
 refused_on_three 73 "is a checkpoint" "$best" -o "$best"
 refused 73 "the record of a training" "$best" -o "$scratch/norm/stats.h5"
-refused_on_three 73 "$scratch/run" "$best" -o "$scratch/run"
+refused 73 "$scratch/run" "$best" -o "$scratch/run"
 refused_on_three 73 "nowhere" "$best" -o "$scratch/nowhere/study.h5"
 refused 73 "small.yaml" "$best" -o "$small/study.h5"
 
