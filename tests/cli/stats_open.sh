@@ -7,7 +7,7 @@ source "$(dirname "$0")/../reference/python.bash"
 check="$COTERIE_SOURCE/tests/cli/stats_open.py"
 
 # ---- read while it is written ----
-mpirun --oversubscribe --bind-to none -n 2 timeout 300 "$COTERIE" train "$scratch/small.yaml" --set "output.dir=$scratch/run" --set train.epochs=12 \
+mpirun --oversubscribe --bind-to none -n 2 timeout 300 "$COTERIE" train "$scratch/small.yaml" --set "output.dir=$scratch/run" --set train.epochs=20 \
     --set checkpoint.keep=1 2>"$scratch/log" &
 training=$!
 trap 'kill "$training" 2>/dev/null || true; rm -rf "$scratch"' EXIT
@@ -15,7 +15,7 @@ timeout 300 "$python" "$check" "$scratch/run/stats.h5" "$training" || fail "not 
 wait "$training" || fail "$(tail -n 3 "$scratch/log")"
 trap 'rm -rf "$scratch"' EXIT
 records="$("$python" -c 'import h5py, sys; print(len(h5py.File(sys.argv[1])["record"]))' "$scratch/run/stats.h5")"
-[ "$records" = 12 ] || fail "$records records after 12 evaluations"
+[ "$records" = 20 ] || fail "$records records after 20 evaluations"
 find "$scratch/run" -name '*.partial*' | grep -q . && fail "a partial file is left"
 
 # ---- the same bits ----
