@@ -65,6 +65,9 @@ const cot_real *cot_experiment_forward(cot_experiment *experiment, const cot_bat
 void cot_experiment_score(cot_experiment *experiment, const cot_batch *batch,
                           const cot_real *outputs, double gradient_scale, double sums[COT_SCORES]);
 
+/** The exchange plan of training passes, "slots" or "tokens"; evaluation passes go by slots. */
+const char *cot_experiment_exchange(const cot_experiment *experiment);
+
 /** Whether the data set is one for classification. */
 bool cot_experiment_classifies(const cot_experiment *experiment);
 

@@ -14,9 +14,18 @@
 
 /** What travels between samples and experts. */
 typedef enum cot_plan {
-    COT_PLAN_SLOTS, /**< slots, to the owners of their experts and back */
-    COT_PLAN_TOKENS /**< in training, tokens to all owners, and partial outputs back */
+    COT_PLAN_SLOTS,  /**< slots, to the owners of their experts and back */
+    COT_PLAN_TOKENS, /**< in training, tokens to all owners, and partial outputs back */
+    COT_PLAN_AUTO    /**< one of the two, by cot_plan_choose */
 } cot_plan;
+
+/** What `plan` comes to: itself or, for COT_PLAN_AUTO, tokens where a sample has more than eight
+ * times as many slots as tokens. A rule of the shapes alone, so that it is the same on any number
+ * of ranks. */
+cot_plan cot_plan_choose(cot_plan plan, const cot_moe_shape *shape);
+
+/** "slots", "tokens" or "auto". */
+const char *cot_plan_name(cot_plan plan);
 
 /** How batches are cut, how large they get, and how they travel. */
 typedef struct cot_batching {
@@ -61,6 +70,9 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
  * with the sum over this rank's samples, expert gradients are added to; dx [b,T,D] is overwritten,
  * unless NULL, and must not overlap dy. Collective over the expert group. */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
+
+/** Whether ranks exchange in shared memory, not by messages. */
+bool cot_soft_moe_shares_memory(const cot_soft_moe *layer);
 
 /** The routing of this rank's sample i in the last forward pass. */
 cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i);

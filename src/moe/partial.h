@@ -20,6 +20,12 @@ typedef struct cot_partial {
     cot_real *max, *sum;  /**< [tokens] */
 } cot_partial;
 
+/** A plain sum. */
+static inline cot_partial cot_partial_plain(cot_real *numerators)
+{
+    return (cot_partial){numerators, NULL, NULL};
+}
+
 /** What no slot at all would give. */
 void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width);
 

@@ -19,6 +19,20 @@ struct cot_soft_moe {
     bool has_kept;
 };
 
+cot_plan cot_plan_choose(cot_plan plan, const cot_moe_shape *shape)
+{
+    const size_t slots_per_token = 8;
+    if (plan != COT_PLAN_AUTO) return plan;
+    return shape->E * shape->P > slots_per_token * shape->T ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
+}
+
+const char *cot_plan_name(cot_plan plan)
+{
+    static const char *const names[] = {
+        [COT_PLAN_SLOTS] = "slots", [COT_PLAN_TOKENS] = "tokens", [COT_PLAN_AUTO] = "auto"};
+    return names[plan];
+}
+
 cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t index,
                                   const cot_batching *batching, const cot_comm *comm,
                                   cot_params *params)
@@ -43,7 +57,7 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
                                          cot_exchange_owned_rows(layer->exchange),
                                          cot_exchange_expert_rows(layer->exchange), params, prefix);
-    if (batching->plan == COT_PLAN_TOKENS)
+    if (cot_plan_choose(batching->plan, shape) == COT_PLAN_TOKENS)
         layer->tokens =
             cot_tokens_create(options, index, batching, comm, layer->router, layer->bank);
     layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
@@ -63,6 +77,11 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     cot_router_destroy(&layer->router);
     cot_free(layer);
     *layer_at = NULL;
+}
+
+bool cot_soft_moe_shares_memory(const cot_soft_moe *layer)
+{
+    return cot_exchange_is_shared(layer->exchange);
 }
 
 cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i)

@@ -12,6 +12,11 @@ bool cot_experiment_classifies(const cot_experiment *ex)
     return cot_dataset_info_of(ex->dataset)->classes > 0;
 }
 
+const char *cot_experiment_exchange(const cot_experiment *ex)
+{
+    return cot_plan_name(cot_plan_choose(ex->batching.plan, cot_model_shape(ex->model)));
+}
+
 /* Every rank opens the data set for itself; then all must have seen the same. */
 static cot_status open_dataset(cot_experiment *ex)
 {

@@ -49,7 +49,7 @@ static const char *const source_words[] = {
 static const char *const optimizer_words[] = {
     [COT_SGD] = "sgd", [COT_ADAM] = "adam", [COT_ADAMW] = "adamw", NULL};
 static const char *const exchange_words[] = {
-    [COT_PLAN_SLOTS] = "slots", [COT_PLAN_TOKENS] = "tokens", NULL};
+    [COT_PLAN_SLOTS] = "slots", [COT_PLAN_TOKENS] = "tokens", [COT_PLAN_AUTO] = "auto", NULL};
 static const char *const schedule_words[] = {
     [COT_CONSTANT] = "constant", [COT_COSINE] = "cosine", [COT_STEP] = "step", NULL};
 static const char *const level_words[] = {
@@ -210,10 +210,10 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "Whether results do not depend on the number of ranks, to the bit."},
     {KEY("parallel.expert_replicas", parallel.expert_replicas), .fallback = "1", SIZE_FROM(1),
      .meaning = "Groups Q that the ranks form, each holding all experts; divides their number."},
-    {KEY("parallel.exchange", parallel.exchange), .fallback = "slots", .words = exchange_words,
-     .meaning = "What travels between samples and experts while training: slots, or tokens to all "
-                "owners and partial outputs back, which is less where a rank has more slots than "
-                "a sample has tokens."},
+    {KEY("parallel.exchange", parallel.exchange), .fallback = "auto", .words = exchange_words,
+     .meaning = "What travels between samples and experts while training: slots; or tokens to all "
+                "owners and partial outputs back; auto takes tokens where a sample has more than "
+                "eight times as many slots as tokens."},
     {KEY("parallel.shared_memory", parallel.shared_memory), .fallback = "true",
      .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
      .meaning = "Whether the ranks of an expert group that are on one node work on the same slot "

@@ -13,8 +13,6 @@
 
 static const double seconds_per_minute = 60;
 
-static const char *exchange_plan = "slots";
-
 /* Write the resolved recipe beside the checkpoints; rank 0. */
 static cot_status write_recipe_file(const trainer *t)
 {
@@ -66,7 +64,8 @@ static void warn_of_changes(trainer *t, const cot_checkpoint_header *header)
     const cot_recipe *recipe = t->recipe;
     warn_if_texts_differ(t, "build", header->build, cot_build());
     warn_if_texts_differ(t, "OpenBLAS kernel", header->blas_core, cot_blas_core());
-    warn_if_texts_differ(t, "exchange plan", header->exchange, exchange_plan);
+    warn_if_texts_differ(t, "exchange plan", header->exchange,
+                         cot_experiment_exchange(t->experiment));
     warn_if_numbers_differ(t, "number of BLAS threads", header->blas_threads,
                            recipe->parallel.blas_threads);
     warn_if_numbers_differ(t, "number of grains", header->grains, t->experiment->batching.grains);
@@ -241,7 +240,7 @@ cot_checkpoint_info trainer_info(const trainer *t)
                                  .blas_threads = t->recipe->parallel.blas_threads,
                                  .grains = t->experiment->batching.grains,
                                  .expert_replicas = t->recipe->parallel.expert_replicas,
-                                 .exchange = exchange_plan,
+                                 .exchange = cot_experiment_exchange(t->experiment),
                                  .started = t->started};
 }
 

@@ -1,0 +1,178 @@
+#include "moe/tokens_state.h"
+
+#include <coterie/memory.h>
+
+/* This rank's part of each of the G blocks that cut the experts; where ranks divide G, whole
+ * blocks. */
+static void cut_blocks(cot_tokens *k)
+{
+    const size_t E = k->shape.E;
+    const size_t P = k->shape.P;
+    size_t members = (size_t)k->comm->group_size;
+    size_t me = (size_t)k->comm->group_rank;
+    size_t begin = cot_shard_begin(E, members, me);
+    size_t end = cot_shard_begin(E, members, me + 1);
+    size_t G = k->batching.grains;
+    cot_grains mine = cot_grains_of(0, G, members, me);
+    k->blocks = cot_alloc(G + 1, sizeof *k->blocks);
+    for (size_t b = 0; b < G; b++) {
+        size_t from = cot_shard_begin(E, G, b);
+        size_t to = cot_shard_begin(E, G, b + 1);
+        from = from > begin ? from : begin;
+        to = to < end ? to : end;
+        bool own = G % members == 0 ? b >= mine.first && b < mine.end : from < to;
+        if (!own) continue;
+        size_t experts = from < to ? to - from : 0;
+        k->blocks[k->block_count++] = (tokens_block){.expert = experts > 0 ? from - begin : 0,
+                                                     .experts = experts,
+                                                     .slot = from * P,
+                                                     .slots = experts * P};
+    }
+}
+
+static void take_block_memory(cot_tokens *k, tokens_block *b, size_t samples)
+{
+    const size_t D = k->shape.D;
+    size_t weights = samples * k->shape.T * b->slots;
+    b->phi_hat = cot_alloc(D * b->slots, sizeof(cot_real));
+    b->phi_inverse = cot_alloc(b->slots, sizeof(cot_real));
+    b->dphi_hat = cot_alloc(D * b->slots, sizeof(cot_real));
+    b->scratch = cot_alloc(D * b->slots, sizeof(cot_real));
+    b->dispatch = cot_alloc(weights, sizeof(cot_real));
+    b->combine = cot_alloc(weights, sizeof(cot_real));
+    b->max = cot_alloc(samples * k->shape.T, sizeof(cot_real));
+}
+
+static void release_block_memory(tokens_block *b)
+{
+    cot_free(b->max);
+    cot_free(b->combine);
+    cot_free(b->dispatch);
+    cot_free(b->scratch);
+    cot_free(b->dphi_hat);
+    cot_free(b->phi_inverse);
+    cot_free(b->phi_hat);
+}
+
+/* As many experts at a time as keep their slots, in and out, in a part of the second-level cache.
+ */
+static size_t choose_piece(const cot_tokens *k, size_t grain, size_t most)
+{
+    const size_t cache_bytes = 512 * 1024;
+    size_t bytes = 2 * k->shape.P * grain * k->shape.D * sizeof(cot_real);
+    size_t experts = cache_bytes / bytes;
+    if (experts > most) experts = most;
+    return experts > 0 ? experts : 1;
+}
+
+static void take_piece_memory(cot_tokens *k)
+{
+    const cot_moe_shape *shape = &k->shape;
+    size_t G = k->batching.grains;
+    size_t grain = cot_shard_size(k->batching.max_batch, G, G - 1);
+    size_t experts = 1;
+    for (size_t b = 0; b < k->block_count; b++)
+        if (k->blocks[b].experts > experts) experts = k->blocks[b].experts;
+    k->piece_experts = choose_piece(k, grain, experts);
+    size_t numbers = k->piece_experts * shape->P * grain * shape->D;
+    size_t weights = grain * shape->T * experts * shape->P;
+    k->samples = cot_alloc(k->piece_experts, sizeof *k->samples);
+    k->first = cot_alloc(k->piece_experts, sizeof *k->first);
+    k->in = cot_alloc(numbers, sizeof(cot_real));
+    k->out = cot_alloc(numbers, sizeof(cot_real));
+    k->dcombine = cot_alloc(weights, sizeof(cot_real));
+    k->ddispatch = cot_alloc(weights, sizeof(cot_real));
+    k->columns = cot_alloc(2 * k->S, sizeof(cot_real));
+    k->dscale = cot_alloc(k->block_count + 1, sizeof(cot_real));
+}
+
+static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
+{
+    const size_t T = k->shape.T;
+    const size_t D = k->shape.D;
+    bool messages = k->batching.messages;
+    k->x = cot_gather_create(k->comm, samples, T * D, messages);
+    k->dy = cot_gather_create(k->comm, samples, T * D, messages);
+    k->marks = cot_gather_create(k->comm, samples, 2 * T, messages);
+    k->numerators = cot_parts_create(k->comm, samples, here, T * D, messages);
+    k->max = cot_parts_create(k->comm, samples, here, T, messages);
+    k->sum = cot_parts_create(k->comm, samples, here, T, messages);
+    k->dmixed = cot_parts_create(k->comm, samples, here, T * D, messages);
+    if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
+        k->dxhat = cot_parts_create(k->comm, samples, here, T * D, messages);
+    cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max), cot_parts_own(k->sum)};
+    k->outputs = cot_partial_tree_create(k->block_count, samples * T, D, &root);
+    root = cot_partial_plain(cot_parts_own(k->dmixed));
+    k->dmixed_tree = cot_partial_tree_create(k->block_count, samples * T, D, &root);
+    if (k->dxhat == NULL) return;
+    root = cot_partial_plain(cot_parts_own(k->dxhat));
+    k->dxhat_tree = cot_partial_tree_create(k->block_count, samples * T, D, &root);
+}
+
+cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
+                              const cot_batching *batching, const cot_comm *comm,
+                              const cot_router *router, cot_expert_bank *bank)
+{
+    cot_tokens *k = cot_alloc(1, sizeof *k);
+    *k = (cot_tokens){.options = *options,
+                      .shape = options->shape,
+                      .layer = layer,
+                      .S = options->shape.E * options->shape.P,
+                      .comm = comm,
+                      .batching = *batching,
+                      .phi = cot_router_phi(router),
+                      .scale = cot_router_scale(router),
+                      .bank = bank};
+    const size_t T = k->shape.T;
+    const size_t D = k->shape.D;
+    size_t samples = cot_grains_capacity(batching->max_batch, batching->grains,
+                                         (size_t)comm->replica_count, (size_t)comm->replica);
+    size_t here = cot_grains_capacity(batching->max_batch, batching->grains, (size_t)comm->size,
+                                      (size_t)comm->rank);
+    k->begins = cot_alloc((size_t)comm->group_size + 1, sizeof *k->begins);
+    cut_blocks(k);
+    for (size_t b = 0; b < k->block_count; b++) take_block_memory(k, &k->blocks[b], samples);
+    take_group_memory(k, samples, here);
+    take_piece_memory(k);
+    if (tokens_normalizes(k)) {
+        k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
+        k->x_inverse = cot_alloc(samples * T, sizeof(cot_real));
+    }
+    k->y = cot_alloc(here * T * D, sizeof(cot_real));
+    k->lse = cot_alloc(here * T, sizeof(cot_real));
+    return k;
+}
+
+void cot_tokens_destroy(cot_tokens **tokens)
+{
+    cot_tokens *k = *tokens;
+    if (k == NULL) return;
+    cot_free(k->lse);
+    cot_free(k->y);
+    cot_free(k->x_inverse);
+    cot_free(k->xhat);
+    cot_free(k->dscale);
+    cot_free(k->columns);
+    cot_free(k->ddispatch);
+    cot_free(k->dcombine);
+    cot_free(k->out);
+    cot_free(k->in);
+    cot_free(k->first);
+    cot_free(k->samples);
+    cot_partial_tree_destroy(&k->dxhat_tree);
+    cot_partial_tree_destroy(&k->dmixed_tree);
+    cot_partial_tree_destroy(&k->outputs);
+    cot_parts_destroy(&k->dxhat);
+    cot_parts_destroy(&k->dmixed);
+    cot_parts_destroy(&k->sum);
+    cot_parts_destroy(&k->max);
+    cot_parts_destroy(&k->numerators);
+    cot_gather_destroy(&k->marks);
+    cot_gather_destroy(&k->dy);
+    cot_gather_destroy(&k->x);
+    for (size_t b = 0; b < k->block_count; b++) release_block_memory(&k->blocks[b]);
+    cot_free(k->blocks);
+    cot_free(k->begins);
+    cot_free(k);
+    *tokens = NULL;
+}
