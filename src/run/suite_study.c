@@ -121,6 +121,27 @@ static bool has_selectors(const cot_h5_file *study, const specialize_plan *plan)
     return !plan->exhaustive || has_selector(study, "exhaustive");
 }
 
+/* The limit may have been lower then: sizes left out have no subsets. */
+static bool has_searched(const cot_h5_file *study, size_t experts, size_t limit)
+{
+    const char *const counts = "/exhaustive_subsets";
+    cot_h5_shape shape = {0};
+    cot_h5_shape searched = {0};
+    if (!has_dataset(study, counts) || cot_h5_shape_of(study, "/keep", &shape) != COT_OK ||
+        cot_h5_shape_of(study, counts, &searched) != COT_OK || shape.axis_count != 1 ||
+        searched.axis_count != 2 || searched.dims[0] != 1 || searched.dims[1] != shape.dims[0])
+        return false;
+    int64_t *keeps = cot_alloc(shape.dims[0], sizeof *keeps);
+    int64_t *subsets = cot_alloc(shape.dims[0], sizeof *subsets);
+    bool has = cot_h5_read_rows(study, "/keep", COT_H5_INT64, 0, shape.dims[0], keeps) == COT_OK &&
+               cot_h5_read_rows(study, counts, COT_H5_INT64, 0, 1, subsets) == COT_OK;
+    for (size_t i = 0; i < shape.dims[0] && has; i++)
+        has = subsets[i] > 0 || cot_subset_count(experts, (size_t)keeps[i]) > limit;
+    cot_free(subsets);
+    cot_free(keeps);
+    return has;
+}
+
 /* Sizes, seeds and shares. */
 static bool has_coordinates(const cot_h5_file *study, const specialize_plan *plan,
                             const cot_specialize_options *asked)
@@ -145,6 +166,7 @@ static bool has_what_is_asked(const cot_h5_file *study, const cot_suite_member *
     bool has = cot_h5_get_text(study, "/", "split", &split) == COT_OK &&
                strcmp(split, cot_split_name(asked->split)) == 0 && has_selectors(study, &plan) &&
                has_coordinates(study, &plan, asked) &&
+               (!plan.exhaustive || has_searched(study, member->experts, asked->subset_limit)) &&
                (!asked->samples || has_dataset(study, "/expert_mass")) &&
                (asked->timed_batches == 0 || has_dataset(study, "/timing/seconds_per_sample"));
     cot_free(split);

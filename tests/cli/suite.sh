@@ -161,6 +161,13 @@ run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1
 [ -e "$scratch/seeds/e2-s8/study.h5" ] || fail "a seed is no member"
 run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select dispatch --keep 1,4 --no-timing
 "$COTERIE" inspect "$scratch/seeds/e2-s8/study.h5" | grep -q loss_dispatch || fail "what was asked for later is not in the study"
+run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select exhaustive --subset-limit 1
+inode="$(stat -c %i "$scratch/seeds/e2-s8/study.h5")"
+for limit in 2 2; do
+    run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select exhaustive --subset-limit "$limit"
+    made="$(stat -c %i "$scratch/seeds/e2-s8/study.h5")"
+    [ "${first:=$made}" = "$made" ] && [ "$made" != "$inode" ] || fail "subsets searched under another limit"
+done
 echo "members by themselves: the same bits"
 
 # ---- signals: in the training, which saves a checkpoint, and in a study, of which nothing is left ----
