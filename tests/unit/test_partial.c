@@ -1,0 +1,164 @@
+#include "moe/partial.h"
+#include "support/numbers.h"
+#include "support/test.h"
+
+#include <coterie/memory.h>
+#include <coterie/softmax.h>
+
+#include <math.h>
+#include <string.h>
+
+/* Five tokens of seven numbers; up to nine blocks of three slots. */
+enum { TOKENS = 5, D = 7, MOST = 9, SLOTS = 3, S = MOST * SLOTS };
+
+typedef struct fixture {
+    cot_real numerators[TOKENS * D], max[TOKENS], sum[TOKENS];
+    cot_partial root;
+    cot_real logits[TOKENS * S], values[S * D];
+} fixture;
+
+static void create(fixture *f, cot_real spread)
+{
+    f->root = (cot_partial){f->numerators, f->max, f->sum};
+    draw_normal(1, TOKENS * S, f->logits);
+    draw_normal(2, S * D, f->values);
+    for (size_t i = 0; i < (size_t)TOKENS * S; i++) f->logits[i] *= spread;
+}
+
+/* What the slots of one block make. */
+static void fill_leaf(const fixture *f, size_t b, const cot_partial *leaf)
+{
+    for (size_t t = 0; t < TOKENS; t++) {
+        cot_real weights[SLOTS];
+        const cot_real *logits = f->logits + t * S + b * SLOTS;
+        cot_softmax_part(1, SLOTS, logits, weights, leaf->max + t, leaf->sum + t);
+        for (size_t d = 0; d < D; d++) {
+            cot_real sum = 0;
+            for (size_t j = 0; j < SLOTS; j++)
+                sum += weights[j] * f->values[(b * SLOTS + j) * D + d];
+            leaf->numerators[t * D + d] = sum;
+        }
+    }
+}
+
+/* The softmax over all slots of the first `blocks` blocks, in double. */
+static void check_softmax(const fixture *f, size_t blocks)
+{
+    /* Sums of at most 27 terms of size 3, and the rounding of exp's argument, up to 200. */
+    const double tolerance = 400 * (double)COT_REAL_EPSILON;
+    for (size_t t = 0; t < TOKENS; t++) {
+        double max = -INFINITY;
+        double z = 0;
+        for (size_t j = 0; j < blocks * SLOTS; j++) max = fmax(max, (double)f->logits[t * S + j]);
+        for (size_t j = 0; j < blocks * SLOTS; j++) z += exp((double)f->logits[t * S + j] - max);
+        assert_close_double((double)f->max[t], max, 0, 0);
+        for (size_t d = 0; d < D; d++) {
+            double want = 0;
+            for (size_t j = 0; j < blocks * SLOTS; j++)
+                want += exp((double)f->logits[t * S + j] - max) / z * (double)f->values[j * D + d];
+            assert_close_double((double)f->numerators[t * D + d] / (double)f->sum[t], want, 0,
+                                tolerance);
+        }
+    }
+}
+
+static void parts_make_the_whole_softmax(void **state)
+{
+    (void)state;
+    const cot_real spreads[] = {0, 1, 40}; /* the last: most blocks count for nothing */
+    for (size_t i = 0; i < sizeof spreads / sizeof spreads[0]; i++)
+        for (size_t blocks = 1; blocks <= MOST; blocks++) {
+            fixture f;
+            create(&f, spreads[i]);
+            cot_partial_tree *tree = cot_partial_tree_create(blocks, TOKENS, D, &f.root);
+            for (size_t b = 0; b < blocks; b++) {
+                cot_partial leaf = cot_partial_tree_leaf(tree);
+                fill_leaf(&f, b, &leaf);
+                cot_partial_tree_push(tree, TOKENS);
+            }
+            cot_partial_tree_finish(tree, TOKENS);
+            check_softmax(&f, blocks);
+            cot_partial_tree_destroy(&tree);
+            assert_null(tree);
+        }
+}
+
+/* A block without experts changes nothing, on either side. */
+static void nothing_adds_nothing(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture empty;
+    create(&f, 1);
+    create(&empty, 1);
+    fill_leaf(&f, 0, &f.root);
+    cot_real numerators[TOKENS * D];
+    memcpy(numerators, f.numerators, sizeof numerators);
+    cot_partial_clear(&empty.root, TOKENS, D);
+    cot_partial_merge(&f.root, &empty.root, TOKENS, D);
+    assert_same_bits(f.numerators, numerators, TOKENS * D);
+    cot_partial_merge(&empty.root, &f.root, TOKENS, D);
+    assert_same_bits(empty.numerators, numerators, TOKENS * D);
+    assert_same_bits(empty.max, f.max, TOKENS);
+    assert_same_bits(empty.sum, f.sum, TOKENS);
+    /* Two that are empty stay so, and a tree without leaves is. */
+    cot_partial_tree *tree = cot_partial_tree_create(0, TOKENS, D, &f.root);
+    cot_partial_tree_finish(tree, TOKENS);
+    cot_partial_tree_destroy(&tree);
+    cot_partial_clear(&empty.root, TOKENS, D);
+    cot_partial_merge(&f.root, &empty.root, TOKENS, D);
+    for (size_t i = 0; i < (size_t)TOKENS * D; i++) assert_true(f.numerators[i] == 0);
+    for (size_t t = 0; t < TOKENS; t++) assert_true(f.sum[t] == 0);
+}
+
+static void nan_is_not_lost(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        fixture a;
+        fixture b;
+        create(&a, 1);
+        create(&b, 1);
+        (side == 0 ? &a : &b)->logits[1] = NAN;
+        fill_leaf(&a, 0, &a.root);
+        fill_leaf(&b, 0, &b.root);
+        cot_partial_merge(&a.root, &b.root, TOKENS, D);
+        assert_true(isnan(a.sum[0]) && isnan(a.numerators[0]) && !isnan(a.sum[1]));
+    }
+}
+
+/* Plain sums: two halves of a tree are a tree. */
+static void plain_sums_nest(void **state)
+{
+    (void)state;
+    enum { LEAVES = 8, N = TOKENS * D };
+    cot_real leaves[LEAVES * N];
+    cot_real whole[N];
+    cot_real halves[2][N];
+    draw_normal(3, LEAVES * N, leaves);
+    for (int part = -1; part < 2; part++) {
+        cot_partial root = cot_partial_plain(part < 0 ? whole : halves[part]);
+        size_t count = part < 0 ? LEAVES : LEAVES / 2;
+        cot_partial_tree *tree = cot_partial_tree_create(count, TOKENS, D, &root);
+        for (size_t i = 0; i < count; i++) {
+            size_t leaf = part == 1 ? i + LEAVES / 2 : i;
+            memcpy(cot_partial_tree_leaf(tree).numerators, leaves + leaf * N, N * sizeof *leaves);
+            cot_partial_tree_push(tree, TOKENS);
+        }
+        cot_partial_tree_finish(tree, TOKENS);
+        cot_partial_tree_destroy(&tree);
+    }
+    cot_partial a = cot_partial_plain(halves[0]);
+    cot_partial b = cot_partial_plain(halves[1]);
+    cot_partial_merge(&a, &b, TOKENS, D);
+    assert_same_bits(halves[0], whole, N);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(parts_make_the_whole_softmax),
+    cmocka_unit_test(nothing_adds_nothing),
+    cmocka_unit_test(nan_is_not_lost),
+    cmocka_unit_test(plain_sums_nest),
+};
+
+RUN_UNIT_TESTS(tests)
