@@ -23,6 +23,7 @@ typedef struct cot_observer {
     cot_status (*batch)(void *context, const cot_experiment *experiment, size_t first, size_t count,
                         const cot_real *outputs);
     void *context;
+    cot_real *slot_norms; /**< as in cot_pass: for an observer that wants them */
 } cot_observer;
 
 /** Run a split through the model in the data's order, in batches as in training. selector NULL: all

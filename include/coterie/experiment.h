@@ -29,6 +29,7 @@ typedef struct cot_batch {
     const cot_sampler *order; /**< NULL: place is data set index */
     size_t order_batch;       /**< the sampler's batch */
     bool training;            /**< a backward pass follows */
+    cot_real *slot_norms;     /**< as in cot_pass */
 } cot_batch;
 
 typedef struct cot_experiment {

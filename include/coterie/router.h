@@ -71,9 +71,11 @@ void cot_router_route(cot_router *router, const cot_grains *grains, const cot_no
 void cot_router_dispatch(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
                          const uint8_t *kept, cot_real *slot_in);
 
-/** y [b,T,D] = Cmb slot_out; what is not kept counts as 0, and Cmb is not renormalized. */
+/** y [b,T,D] = Cmb slot_out; what is not kept counts as 0, and Cmb is not renormalized. norms
+ * [b,S] = the L2 norms of the slot outputs, unless NULL; only where every expert is kept. */
 void cot_router_combine(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
-                        const uint8_t *kept, const cot_real *slot_out, cot_real *y);
+                        const uint8_t *kept, const cot_real *slot_out, cot_real *y,
+                        cot_real *norms);
 
 /** From dy [b,T,D]: the gradient with respect to slot_out overwrites slot_out, whose values it
  * needs; the combine weights' share of the logits' gradient is kept for

@@ -49,6 +49,8 @@ typedef struct cot_pass {
     const cot_noise *noise; /**< NULL: no logit noise, as in evaluation */
     bool training;          /**< a backward pass follows */
     cot_selector *selector; /**< NULL: every sample uses every expert */
+    cot_real *slot_norms;   /**< where a pass without selector that is not for training leaves the
+                               L2 norms of slot outputs, [layers,b,S]; NULL: nowhere */
     cot_ledger *ledger;     /**< where the time is noted; NULL: nowhere */
 } cot_pass;
 

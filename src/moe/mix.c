@@ -4,6 +4,8 @@
 #include <coterie/status.h>
 #include <coterie/vector.h>
 
+#include <math.h>
+
 /* One product: a sample's tokens and some of its slots. Where every expert is kept these are all S
  * slots, else the P of one expert. */
 typedef struct piece {
@@ -67,6 +69,17 @@ void cot_mix_to_slots(const cot_mix *mix, const cot_real *weights, const cot_rea
                  row_distance(mix, &at));
 }
 
+/* Norms of the rows of one sample. */
+static void measure(const cot_mix *mix, const piece *at, const cot_real *rows)
+{
+    const size_t D = mix->shape->D;
+    const size_t S = piece_slots(mix);
+    for (size_t j = 0; j < S; j++) {
+        const cot_real *row = rows + rows_at(mix, at) + j * row_distance(mix, at);
+        mix->norms[at->sample * S + j] = (cot_real)sqrt((double)cot_dot(D, row, row));
+    }
+}
+
 void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_real *rows,
                        cot_real *x)
 {
@@ -75,10 +88,12 @@ void cot_mix_to_tokens(const cot_mix *mix, const cot_real *weights, const cot_re
     /* Kept experts add up, from 0. */
     bool adds = mix->adds || mix->kept != NULL;
     if (adds && !mix->adds) cot_fill(mix->samples * T * D, 0, x);
-    for (piece at = {0}; find_piece(mix, &at); leave_piece(&at))
+    for (piece at = {0}; find_piece(mix, &at); leave_piece(&at)) {
         cot_gemm(COT_N, COT_N, T, D, piece_slots(mix), 1, weights + weights_at(mix, &at),
                  mix->stride, rows + rows_at(mix, &at), row_distance(mix, &at), adds ? 1 : 0,
                  x + tokens_at(mix, &at), D);
+        if (mix->norms != NULL) measure(mix, &at, rows); /* while the cache has them */
+    }
 }
 
 void cot_mix_to_weights(const cot_mix *mix, const cot_real *x, const cot_real *rows,

@@ -24,6 +24,8 @@ typedef struct cot_mix {
     size_t stride;       /**< numbers from one row of the weights to the next; at least S */
     bool adds;           /**< cot_mix_to_tokens adds to X */
     const uint8_t *kept; /**< [n,E], or NULL when every expert is kept */
+    cot_real *norms;     /**< where cot_mix_to_tokens leaves the L2 norms of the rows that it reads,
+                            [n,S]; NULL: nowhere. Only where every expert is kept */
 } cot_mix;
 
 /** Z = W^T X for each sample, overwriting their rows of `rows`. */

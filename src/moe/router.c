@@ -236,9 +236,10 @@ void cot_router_dispatch(const cot_router *router, const cot_grains *grains, con
 }
 
 void cot_router_combine(const cot_router *router, const cot_grains *grains, const cot_slots *slots,
-                        const uint8_t *kept, const cot_real *slot_out, cot_real *y)
+                        const uint8_t *kept, const cot_real *slot_out, cot_real *y, cot_real *norms)
 {
     cot_mix mix = mix_of_all(router, grains, slots, kept);
+    mix.norms = norms;
     cot_mix_to_tokens(&mix, router->combine, slot_out, y);
 }
 

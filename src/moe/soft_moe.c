@@ -139,7 +139,11 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_router_combine(router, grains, home, kept, slots->home_out, y);
+    cot_real *norms = pass->slot_norms;
+    if (norms != NULL)
+        norms += layer->index * cot_grains_size(grains) * layer->options.shape.E *
+                 layer->options.shape.P;
+    cot_router_combine(router, grains, home, kept, slots->home_out, y, kept == NULL ? norms : NULL);
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 

@@ -102,7 +102,10 @@ static cot_status evaluate_split(cot_experiment *ex, cot_split split, cot_select
     const size_t most = ex->batching.max_batch;
     for (size_t first = 0; first < total; first += most) {
         size_t left = total - first;
-        cot_batch batch = {.split = split, .samples = left < most ? left : most, .first = first};
+        cot_batch batch = {.split = split,
+                           .samples = left < most ? left : most,
+                           .first = first,
+                           .slot_norms = observer != NULL ? observer->slot_norms : NULL};
         COT_TRY(evaluate_batch(ex, &batch, selector, observer, evaluation, &sums));
     }
     sum_classes(ex, evaluation);

@@ -100,7 +100,7 @@ static cot_status write_batch(void *context, const cot_experiment *ex, size_t fi
 
 cot_observer cot_predictions_observer(cot_predictions *predictions)
 {
-    return (cot_observer){write_batch, predictions};
+    return (cot_observer){.batch = write_batch, .context = predictions};
 }
 
 static cot_status move_into_place(const cot_predictions *p)

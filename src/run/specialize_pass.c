@@ -86,6 +86,6 @@ cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out)
 {
     cot_statistics_pass_begin(s->pass);
     observation self = {.s = s, .routing = cot_statistics_pass_observer(s->pass)};
-    cot_observer observer = {observe, &self};
+    cot_observer observer = {observe, &self, self.routing.slot_norms};
     return cot_evaluate(s->ex, s->options->split, NULL, &observer, evaluation_out);
 }

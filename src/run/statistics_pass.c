@@ -1,13 +1,11 @@
 #include <coterie/memory.h>
 #include <coterie/statistics_pass.h>
-#include <coterie/vector.h>
-
-#include <math.h>
 
 struct cot_statistics_pass {
     const cot_experiment *experiment;
     cot_routing_stats *routing;
-    size_t layers, slots, capacity;
+    size_t layers, slots;
+    size_t here;          /* samples of the batch at hand, on this rank */
     cot_real *slot_norms; /* [layers,b,E,P] of the batch at hand; NULL with masses_only */
     struct {
         int64_t step, epoch, samples;
@@ -23,8 +21,6 @@ cot_statistics_pass *cot_statistics_pass_create(const cot_experiment *ex, const 
     pass->experiment = ex;
     pass->layers = cot_model_layers(ex->model);
     pass->slots = shape->E * shape->P;
-    pass->capacity = cot_grains_capacity(ex->batching.max_batch, ex->batching.grains,
-                                         (size_t)ex->comm->size, (size_t)ex->comm->rank);
     pass->routing = cot_routing_stats_create(&(cot_routing_stats_options){
         .layers = pass->layers,
         .tokens = shape->T,
@@ -36,9 +32,11 @@ cot_statistics_pass *cot_statistics_pass_create(const cot_experiment *ex, const 
         .share_by_class = share_by_class,
         .grains =
             cot_shard_size(ex->batching.grains, (size_t)ex->comm->size, (size_t)ex->comm->rank)});
+    size_t capacity = cot_grains_capacity(ex->batching.max_batch, ex->batching.grains,
+                                          (size_t)ex->comm->size, (size_t)ex->comm->rank);
     if (!masses_only)
         pass->slot_norms =
-            cot_alloc(pass->layers * pass->capacity * pass->slots, sizeof *pass->slot_norms);
+            cot_alloc(pass->layers * capacity * pass->slots, sizeof *pass->slot_norms);
     return pass;
 }
 
@@ -59,19 +57,7 @@ void cot_statistics_pass_begin(cot_statistics_pass *pass)
 static cot_real *norms_of(const cot_statistics_pass *pass, size_t layer, size_t i)
 {
     if (pass->slot_norms == NULL) return NULL;
-    return pass->slot_norms + (layer * pass->capacity + i) * pass->slots;
-}
-
-/* In the order in which the outputs lie in memory: there are many of them. */
-static void measure_slots(cot_statistics_pass *pass, size_t layer, size_t count)
-{
-    const size_t D = cot_model_shape(pass->experiment->model)->D;
-    const cot_soft_moe *moe = cot_model_layer(pass->experiment->model, layer);
-    for (size_t s = 0; s < pass->slots; s++)
-        for (size_t i = 0; i < count; i++) {
-            const cot_real *output = cot_soft_moe_slot_output(moe, i, s);
-            norms_of(pass, layer, i)[s] = (cot_real)sqrt((double)cot_dot(D, output, output));
-        }
+    return pass->slot_norms + (layer * pass->here + i) * pass->slots;
 }
 
 cot_sample_view cot_statistics_pass_view(cot_statistics_pass *pass, size_t layer, size_t i)
@@ -92,8 +78,7 @@ static cot_status observe(void *context, const cot_experiment *ex, size_t first,
 {
     cot_statistics_pass *pass = context;
     (void)first, (void)outputs;
-    for (size_t layer = 0; layer < pass->layers && pass->slot_norms != NULL; layer++)
-        measure_slots(pass, layer, count);
+    pass->here = count;
     for (size_t i = 0; i < count; i++)
         for (size_t layer = 0; layer < pass->layers; layer++) {
             cot_sample_view view = cot_statistics_pass_view(pass, layer, i);
@@ -104,7 +89,7 @@ static cot_status observe(void *context, const cot_experiment *ex, size_t first,
 
 cot_observer cot_statistics_pass_observer(cot_statistics_pass *pass)
 {
-    return (cot_observer){.batch = observe, .context = pass};
+    return (cot_observer){.batch = observe, .context = pass, .slot_norms = pass->slot_norms};
 }
 
 static void list_result(const cot_statistics_pass *pass, bool classifies, cot_catalog *catalog)

@@ -42,7 +42,12 @@ static void create(fixture *f, const uint8_t *kept)
     }
     if (kept != NULL) memcpy(f->kept, kept, sizeof f->kept);
     f->slots = (cot_slots){E, P, f->samples, f->first};
-    f->mix = (cot_mix){&shape, &f->slots, skipped, N, S, false, kept != NULL ? f->kept : NULL};
+    f->mix = (cot_mix){.shape = &shape,
+                       .slots = &f->slots,
+                       .first = skipped,
+                       .samples = N,
+                       .stride = S,
+                       .kept = kept != NULL ? f->kept : NULL};
     draw_normal(1, WEIGHTS, f->weights);
     draw_normal(2, TOKENS, f->x);
     draw_normal(3, ROW_NUMBERS, f->rows);
@@ -101,6 +106,23 @@ static void check_to_tokens(fixture *f)
         }
 }
 
+static void norms_of_what_is_read(void **state)
+{
+    (void)state;
+    fixture f;
+    cot_real norms[N * S];
+    create(&f, NULL);
+    f.mix.norms = norms;
+    cot_mix_to_tokens(&f.mix, f.weights, f.rows, f.x);
+    for (size_t n = 0; n < N; n++)
+        for (size_t j = 0; j < S; j++) {
+            double squares = 0;
+            for (size_t d = 0; d < D; d++)
+                squares += pow((double)row_of(&f, n, j / P, j % P)[d], 2);
+            assert_close_double((double)norms[n * S + j], sqrt(squares), 0, tolerance);
+        }
+}
+
 static void every_expert(void **state)
 {
     (void)state;
@@ -148,6 +170,7 @@ static void to_weights(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_expert),
+    cmocka_unit_test(norms_of_what_is_read),
     cmocka_unit_test(a_kept_subset),
     cmocka_unit_test(to_weights),
 };

@@ -84,7 +84,7 @@ static void run(fixture *f, const cot_grains *grains, const cot_noise *noise, pa
     draw_normal(3, ROWS, rows);
     for (size_t j = 0; j < S; j++)
         memcpy(p->slot_out + j * n * D, rows + (j * BATCH + first) * D, n * D * sizeof *rows);
-    cot_router_combine(f->router, grains, slots, NULL, p->slot_out, p->y);
+    cot_router_combine(f->router, grains, slots, NULL, p->slot_out, p->y, NULL);
     memcpy(p->combine, cot_router_combine_weights(f->router), n * T * S * sizeof *all);
     memcpy(p->dispatch, cot_router_dispatch_weights(f->router), n * T * S * sizeof *all);
     /* What the experts make of the outputs' gradients does not matter here. */
