@@ -78,7 +78,8 @@ COT_MUST_CHECK cot_status cot_bench_exchange(const cot_comm *world, const cot_re
                                              cot_exchange_time times_out[COT_BENCH_SIZES]);
 
 typedef struct cot_checkpoint_bench {
-    uint64_t bytes; /**< parameters and moments */
+    size_t parameters, moments; /**< moments of each parameter */
+    uint64_t bytes;             /**< of all of them */
     size_t rounds;
     cot_spread seconds; /**< cot_checkpoint_write: written, synchronized, read back, renamed */
     cot_spread raw;     /**< the same bytes by MPI_File_write_at_all, synchronized */

@@ -17,7 +17,7 @@ static json_t *object_of(const cot_bench_head *head, const char *benchmark)
 
 /* ---- step ---- */
 
-/* As docs/performance.md has it, the layers are what counts; the rest is told beside it. */
+/* The Soft MoE layers are what counts (docs/bench.md); the rest is told beside it. */
 static double useful(const cot_step_bench *bench)
 {
     return bench->flop.layers / bench->seconds.median;
@@ -160,10 +160,11 @@ void cot_bench_print_checkpoint(const cot_bench_head *head, const cot_checkpoint
     if (head->json) {
         json_t *object = object_of(head, "checkpoint");
         json_t *result =
-            json_pack("{s:I, s:I, s:f, s:[f, f], s:f, s:f}", "bytes", (json_int_t)bench->bytes,
-                      "rounds", (json_int_t)bench->rounds, "seconds", bench->seconds.median,
-                      "quartiles", bench->seconds.lower, bench->seconds.upper, "raw_seconds",
-                      bench->raw.median, "ratio", ratio);
+            json_pack("{s:I, s:I, s:I, s:I, s:f, s:[f, f], s:f, s:f}", "parameters",
+                      (json_int_t)bench->parameters, "moments", (json_int_t)bench->moments, "bytes",
+                      (json_int_t)bench->bytes, "rounds", (json_int_t)bench->rounds, "seconds",
+                      bench->seconds.median, "quartiles", bench->seconds.lower,
+                      bench->seconds.upper, "raw_seconds", bench->raw.median, "ratio", ratio);
         json_object_update(object, result);
         json_decref(result);
         cot_cli_print_json(object);

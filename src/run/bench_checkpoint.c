@@ -31,7 +31,7 @@ static void go_up(char *path)
 static cot_status make_folder(const char *dir, char **path_out)
 {
     struct stat info;
-    char *above = cot_strdup(dir);
+    char *above = cot_strprintf("%s/", dir); /* the slash goes, and leaves room for "." */
     go_up(above);
     while (stat(above, &info) != 0 && errno == ENOENT && strcmp(above, ".") != 0) go_up(above);
     char *path = cot_strprintf("%s/coterie-bench-XXXXXX", above);
@@ -97,6 +97,13 @@ static int write_part(MPI_File file, size_t place, size_t numbers, const cot_rea
                                  cot_comm_int(numbers), COT_MPI_REAL, MPI_STATUS_IGNORE);
 }
 
+/* MPI may report success for what the disk refused, so the file's length has the last word. */
+static bool has_size(const char *path, size_t bytes)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && (size_t)info.st_size == bytes;
+}
+
 static cot_status write_plainly(const cot_comm *comm, const char *path,
                                 const cot_training_state *state, const share *s)
 {
@@ -114,7 +121,8 @@ static cot_status write_plainly(const cot_comm *comm, const char *path,
     }
     int synced = MPI_File_sync(file);
     int closed = MPI_File_close(&file);
-    bool good = code == MPI_SUCCESS && synced == MPI_SUCCESS && closed == MPI_SUCCESS;
+    bool good = code == MPI_SUCCESS && synced == MPI_SUCCESS && closed == MPI_SUCCESS &&
+                has_size(path, (state->moment_count + 1) * s->total * sizeof(cot_real));
     return cot_comm_agree(comm,
                           good ? COT_OK : cot_fail(COT_E_IO, "%s: writing it has failed", path));
 }
@@ -152,7 +160,9 @@ static cot_status measure(trainer *t, const char *dir, double seconds, cot_check
     COT_TRY(trainer_step(t, &result));
     COT_TRY(time_checkpoint(t, dir, &times[0]));
     COT_TRY(time_raw(t, dir, &s, &times[1]));
-    bench->bytes = (t->state.moment_count + 1) * s.total * sizeof(cot_real);
+    bench->parameters = s.total;
+    bench->moments = t->state.moment_count;
+    bench->bytes = (bench->moments + 1) * s.total * sizeof(cot_real);
     bench->rounds = bench_rounds(t->comm, seconds, times[0] + times[1], LEAST);
     double *all = cot_alloc(2 * bench->rounds, sizeof *all);
     cot_status status = COT_OK;
