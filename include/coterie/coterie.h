@@ -3,6 +3,7 @@
 #define COTERIE_COTERIE_H
 
 #include <coterie/activation.h>
+#include <coterie/bench.h>
 #include <coterie/blas.h>
 #include <coterie/checkpoint.h>
 #include <coterie/clock.h>

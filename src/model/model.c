@@ -12,12 +12,13 @@ struct cot_model {
     cot_linear *embed;     /* NULL: the tokens are the patches */
     cot_soft_moe **layers; /* [layers] */
     cot_head *head;
-    cot_real *images;  /* [b,C,H,W] */
-    cot_real *tokens;  /* [b,T,C h w] */
-    cot_real **x;      /* [layers + 1] of [b,T,D]: what goes into each layer, and into the head */
-    cot_real *dx, *dy; /* [b,T,D] */
-    cot_real *outputs; /* [b,outputs] */
-    cot_grains grains; /* of the batch at hand */
+    cot_real *images;   /* [b,C,H,W] */
+    cot_real *tokens;   /* [b,T,C h w] */
+    cot_real **x;       /* [layers + 1] of [b,T,D]: what goes into each layer, and into the head */
+    cot_real *dx, *dy;  /* [b,T,D] */
+    cot_real *outputs;  /* [b,outputs] */
+    cot_grains grains;  /* of the batch at hand */
+    cot_ledger *ledger; /* of the last pass */
 };
 
 static cot_status check_patches(const cot_model_options *options, const cot_model_io *io)
@@ -148,6 +149,7 @@ const cot_real *cot_model_forward(cot_model *model, const cot_pass *pass)
     const cot_model_io *io = &model->io;
     const cot_moe_shape *shape = &model->shape;
     model->grains = cot_model_grains(model, pass->samples);
+    model->ledger = pass->ledger;
     const size_t samples = cot_grains_size(&model->grains);
     const size_t pixels = io->channels * io->height * io->width;
     for (size_t i = 0; i < samples; i++)
@@ -159,6 +161,7 @@ const cot_real *cot_model_forward(cot_model *model, const cot_pass *pass)
         cot_soft_moe_forward(model->layers[i], pass, model->x[i], model->x[i + 1]);
         if (model->options.residual)
             cot_add(samples * shape->T * shape->D, model->x[i], model->x[i + 1]);
+        cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
     }
     cot_head_forward(model->head, &model->grains, model->x[model->options.layers], model->outputs);
     cot_ledger_mark(pass->ledger, COT_PHASE_HEAD);
@@ -170,17 +173,20 @@ void cot_model_backward(cot_model *model, const cot_real *doutputs)
     const size_t numbers = cot_grains_size(&model->grains) * model->shape.T * model->shape.D;
     cot_head_backward(model->head, &model->grains, model->x[model->options.layers], doutputs,
                       model->dy);
+    cot_ledger_mark(model->ledger, COT_PHASE_HEAD);
     for (size_t i = model->options.layers; i-- > 0;) {
         /* Nobody wants the gradient with respect to the images. */
         cot_real *dx = i > 0 || model->embed != NULL ? model->dx : NULL;
         cot_soft_moe_backward(model->layers[i], model->dy, dx);
         if (dx == NULL) break;
         if (model->options.residual) cot_add(numbers, model->dy, dx);
+        cot_ledger_mark(model->ledger, COT_PHASE_DISPATCH);
         model->dx = model->dy;
         model->dy = dx;
     }
     if (model->embed != NULL)
         cot_linear_backward(model->embed, &model->grains, model->tokens, model->dy, NULL);
+    cot_ledger_mark(model->ledger, COT_PHASE_DATA);
 }
 
 const cot_moe_shape *cot_model_shape(const cot_model *model)

@@ -14,6 +14,7 @@ struct cot_soft_moe {
     cot_expert_bank *bank;
     cot_tokens *tokens; /* NULL: the plan is slots */
     bool by_tokens;     /* the last pass went so */
+    cot_ledger *ledger; /* of the last pass */
     uint8_t *kept;      /* [b,E] */
     size_t *used;       /* [E]: samples here that use each expert */
     bool has_kept;
@@ -150,6 +151,7 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
     layer->by_tokens = pass->training && layer->tokens != NULL;
+    layer->ledger = pass->ledger;
     if (layer->by_tokens)
         cot_tokens_forward(layer->tokens, pass, x, y);
     else
@@ -165,11 +167,16 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     const cot_slots *home = cot_exchange_home_slots(exchange);
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     cot_router_combine_backward(router, grains, home, dy, slots->home_out);
+    cot_ledger_mark(layer->ledger, COT_PHASE_COMBINE);
     cot_exchange_outputs_to_owners(exchange);
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
     cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
     cot_expert_bank_backward(layer->bank, &rows, slots->owned_in, slots->owned_out);
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
     cot_router_dispatch_backward(router, grains, home, slots->home_out, dx);
+    cot_ledger_mark(layer->ledger, COT_PHASE_DISPATCH);
 }
 
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx)

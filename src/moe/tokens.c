@@ -61,12 +61,14 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     k->batch = cot_group_batch_of(k->comm, pass->samples, k->batching.grains, k->begins);
     const cot_grains *grains = &k->batch.group;
     k->first_in_batch = cot_grains_begin(grains);
+    k->ledger = pass->ledger;
     memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
     cot_gather_run(k->x, &k->batch);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     if (tokens_normalizes(k))
         cot_normalize_rows(tokens_l2_form(k), k->batch.samples * T, D, cot_gather_rows(k->x),
                            k->xhat, k->x_inverse);
+    cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     for (size_t b = 0; b < k->block_count; b++) {
         cot_partial leaf = cot_partial_tree_leaf(k->outputs);
         load_phi(k, &k->blocks[b]);
@@ -77,7 +79,7 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
         cot_partial_tree_push(k->outputs, k->batch.samples * T);
     }
     cot_partial_tree_finish(k->outputs, k->batch.samples * T);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
+    cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
     cot_parts_run(k->numerators, &k->batch);
     cot_parts_run(k->max, &k->batch);
     cot_parts_run(k->sum, &k->batch);
@@ -105,8 +107,10 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
             marks[2 * i * T + t] = k->lse[token];
             marks[(2 * i + 1) * T + t] = cot_dot(D, dy + token * D, k->y + token * D);
         }
+    cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
     cot_gather_run(k->dy, &k->batch);
     cot_gather_run(k->marks, &k->batch);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
 }
 
 /* One block's share of the gradients of the scale and of Phi; with C = Xhat^T dL:
@@ -158,12 +162,16 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
     const size_t D = k->shape.D;
     const size_t begin = k->batch.begin * k->shape.T;
     bool inputs = k->options.router.normalize == COT_NORMALIZE_INPUTS;
+    cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     cot_parts_run(k->dmixed, &k->batch);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
     merge_members(k, dmixed_part);
     const cot_real *dmixed = dmixed_part(k, 0).numerators;
     const cot_real *dxhat = dmixed;
     if (k->dxhat != NULL) {
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
         cot_parts_run(k->dxhat, &k->batch);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
         merge_members(k, dxhat_part);
         dxhat = dxhat_part(k, 0).numerators;
     }
@@ -218,12 +226,16 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
     const size_t tokens = k->batch.samples * k->shape.T;
     tell_gradients(k, dy);
     for (size_t b = 0; b < k->block_count; b++) backward_block(k, &k->blocks[b], dx != NULL);
+    cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     finish_gradients(k);
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     if (dx != NULL) {
         cot_partial_tree_finish(k->dmixed_tree, tokens);
         if (k->dxhat != NULL) cot_partial_tree_finish(k->dxhat_tree, tokens);
         finish_inputs(k, dx);
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     }
     /* Nobody writes tokens of the next batch before all are done with these. */
     cot_gather_wait(k->x);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
 }

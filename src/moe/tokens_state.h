@@ -23,6 +23,7 @@ typedef struct tokens_block {
 } tokens_block;
 
 struct cot_tokens {
+    cot_ledger *ledger; /* of the last pass */
     cot_soft_moe_options options;
     cot_moe_shape shape;
     size_t layer, S;

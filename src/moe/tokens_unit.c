@@ -88,13 +88,17 @@ void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *n
     }
     weigh(k, u, noise, leaf->sum + u->first * T);
     memcpy(leaf->max + u->first * T, u->max, u->n * T * sizeof *u->max);
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     for (size_t e = 0; e < u->block->experts; e += k->piece_experts) {
         piece at;
         set_piece(k, u, e, &at);
         at.mix.adds = e > 0;
         cot_mix_to_slots(&at.mix, u->dispatch + at.slot, tokens_mixed_of(k, u->first), k->in);
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
         cot_expert_bank_forward(k->bank, &at.rows, k->in, k->out);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
         cot_mix_to_tokens(&at.mix, u->combine + at.slot, k->out, numerators);
+        cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
     }
 }
 
@@ -124,13 +128,18 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_in
         set_piece(k, u, e, &at);
         at.mix.adds = e > 0;
         cot_mix_to_slots(&at.mix, u->dispatch + at.slot, mixed, k->in);
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
         cot_expert_bank_outputs(k->bank, &at.rows, k->out);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
         cot_mix_to_weights(&at.mix, dy, k->out, k->dcombine + at.slot);
         cot_mix_to_slots(&at.mix, u->combine + at.slot, dy, k->out);
+        cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
         cot_expert_bank_backward(k->bank, &at.rows, k->in, k->out);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
         cot_mix_to_weights(&at.mix, mixed, k->out, k->ddispatch + at.slot);
         if (leaf->dmixed != NULL)
             cot_mix_to_tokens(&at.mix, u->dispatch + at.slot, k->out, leaf->dmixed);
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     }
 }
 
@@ -163,6 +172,7 @@ void tokens_unit_backward(cot_tokens *k, const tokens_unit *u, bool first,
     const size_t D = k->shape.D;
     const size_t slots = u->block->slots;
     finish_combine(k, u);
+    cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
     backward_pieces(k, u, leaf);
     if (!tokens_needs_logits(k)) return;
     logits_gradient(k, u);
@@ -172,4 +182,5 @@ void tokens_unit_backward(cot_tokens *k, const tokens_unit *u, bool first,
     if (leaf->dxhat != NULL)
         cot_gemm(COT_N, COT_T, u->n * T, D, slots, tokens_scale_of(k), k->dcombine, slots,
                  u->block->phi_hat, slots, leaf->dxhat == leaf->dmixed, leaf->dxhat, D);
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
 }

@@ -1,42 +1,10 @@
 #include "run/trainer.h"
 
 #include <coterie/log.h>
-#include <coterie/memory.h>
 #include <coterie/report.h>
 
 #include <math.h>
 #include <string.h>
-
-/* The run ends after train.steps steps, or else after train.epochs epochs. */
-static cot_status plan_length(trainer *t)
-{
-    const cot_recipe *recipe = t->recipe;
-    const cot_dataset_info *info = cot_dataset_info_of(t->experiment->dataset);
-    t->sampler = cot_sampler_create(info->samples[COT_SPLIT_TRAIN], recipe->train.batch,
-                                    recipe->train.shuffle, recipe->train.drop_last, recipe->seed);
-    size_t batches = cot_sampler_batches(t->sampler);
-    if (batches == 0)
-        return cot_fail(
-            COT_E_CONFIG,
-            "train.batch: %zu is more than the %zu training samples, and train.drop_last is true",
-            recipe->train.batch, info->samples[COT_SPLIT_TRAIN]);
-    t->total_steps = recipe->train.steps > 0 ? recipe->train.steps : recipe->train.epochs * batches;
-    return COT_OK;
-}
-
-static void create_optimizer(trainer *t)
-{
-    cot_params *params = t->experiment->params;
-    t->gradients = cot_gradients_create(t->comm, params, t->recipe->parallel.reproducible);
-    t->norms = cot_norms_create(t->comm, params);
-    t->optimizer = cot_optimizer_create(&t->recipe->optimizer, params);
-    t->state.params = params;
-    t->state.moment_count = cot_optimizer_moments(t->optimizer);
-    for (size_t i = 0; i < t->state.moment_count; i++) {
-        t->state.moment_names[i] = cot_optimizer_moment_name(t->optimizer, i);
-        t->state.moments[i] = cot_optimizer_moment(t->optimizer, i);
-    }
-}
 
 /* The promise of equal bits is for numbers of ranks that divide the grains. */
 static void warn_about_grains(const trainer *t)
@@ -122,17 +90,6 @@ static void report_epoch(trainer *t, const cot_evaluation *test, const cot_evalu
     cot_display_epoch(t->display, &report);
 }
 
-static void begin_next_epoch(trainer *t)
-{
-    cot_progress *progress = &t->state.progress;
-    progress->epoch++;
-    progress->batch = 0;
-    progress->epoch_loss = 0;
-    progress->epoch_correct = progress->epoch_samples = 0;
-    t->epoch_seconds = 0;
-    t->epoch_call_samples = 0;
-}
-
 /* The epoch is complete, or the run is within it: evaluate and report. */
 static cot_status evaluate_epoch(trainer *t, double rate)
 {
@@ -188,7 +145,7 @@ static cot_status train_steps(trainer *t, const char **reason)
         bool epoch_ended = progress->batch == cot_sampler_batches(t->sampler);
         if (epoch_ended || progress->step == t->total_steps)
             COT_TRY(evaluate_epoch(t, result.report.learning_rate));
-        if (epoch_ended) begin_next_epoch(t);
+        if (epoch_ended) trainer_next_epoch(t);
         if (trainer_wants_save(t, epoch_ended)) COT_TRY(trainer_save(t));
         if (result.stop && progress->step < t->total_steps) {
             *reason = stopped;
@@ -202,10 +159,6 @@ static cot_status train_steps(trainer *t, const char **reason)
 static cot_status run(trainer *t)
 {
     const char *reason = finished;
-    t->comm = t->experiment->comm;
-    t->portable_recipe = cot_recipe_print(t->recipe, true);
-    COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
-    create_optimizer(t);
     trainer_stats_create(t);
     describe_run(t);
     COT_TRY(trainer_begin(t));
@@ -235,19 +188,14 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     trainer t = {.recipe = recipe, .options = options, .call_started = cot_seconds()};
     cot_timestamp(t.started);
     trainer_catch_signals();
-    cot_status status = cot_experiment_create(world, recipe, &t.experiment);
+    cot_status status = trainer_create(&t, world);
     if (status == COT_OK) status = run(&t);
     trainer_restore_signals();
     cot_display_destroy(&t.display);
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
     trainer_stats_destroy(&t);
-    cot_optimizer_destroy(&t.optimizer);
-    cot_norms_destroy(&t.norms);
-    cot_gradients_destroy(&t.gradients);
-    cot_sampler_destroy(&t.sampler);
-    cot_free(t.portable_recipe);
-    cot_experiment_destroy(&t.experiment);
+    trainer_destroy(&t);
     if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);
     return status;
 }

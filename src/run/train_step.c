@@ -29,6 +29,7 @@ static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_sample
     scores[COT_SCORE_STOP] = trainer_was_asked_to_stop();
     cot_ordered_sum_doubles(t->experiment->sums, COT_SCORES, scores);
     for (size_t i = 0; i < COT_SCORES; i++) sums[i] += scores[i];
+    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
 }
 
 /* One line that names step, parameter, expert and rank of what is not finite in an array laid out
@@ -84,10 +85,13 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     const cot_optimizer_options *optimizer = &t->recipe->optimizer;
     double started = cot_seconds();
     double sums[COT_SCORES] = {0};
+    cot_ledger_start(t->experiment->ledger);
     cot_sampler_start_epoch(t->sampler, progress->epoch);
+    cot_ledger_mark(t->experiment->ledger, COT_PHASE_DATA);
     size_t samples = cot_sampler_batch_size(t->sampler, progress->batch);
     size_t pieces = t->recipe->train.accumulate;
     cot_gradients_begin(t->gradients);
+    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
     for (size_t piece = 0; piece < pieces; piece++) {
         size_t begin = cot_shard_begin(samples, pieces, piece);
         size_t end = cot_shard_begin(samples, pieces, piece + 1);
@@ -97,6 +101,7 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
     double loss = sums[COT_SCORE_LOSS] / (double)samples;
     double norm = cot_norms_total(t->norms);
+    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
     if (!isfinite(loss) || !isfinite(norm)) return report_breakdown(t, loss);
 
     double rate = optimizer->learning_rate *
@@ -105,6 +110,7 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     trainer_stats_before_update(t);
     cot_optimizer_step(t->optimizer, progress->step + 1, rate,
                        clips ? optimizer->clip_norm / norm : 1);
+    cot_ledger_mark(t->experiment->ledger, COT_PHASE_UPDATE);
     trainer_stats_after_update(t);
     move_on(progress, samples, sums);
 

@@ -1,5 +1,6 @@
-/** The objects of a training run, shared by the files that make it up: train.c (the loop),
- * train_step.c (one step), train_stats.c (statistics), train_state.c (checkpoints and resuming). */
+/** The objects of a training run, shared by the files that make it up: trainer.c (creation),
+ * train.c (the loop), train_step.c (one step), train_stats.c (statistics), train_state.c
+ * (checkpoints and resuming). */
 #ifndef COTERIE_RUN_TRAINER_H
 #define COTERIE_RUN_TRAINER_H
 
@@ -38,6 +39,18 @@ typedef struct trainer {
     double call_started, last_save, epoch_seconds;
     uint64_t epoch_call_samples; /* of the epoch, in this call */
 } trainer;
+
+/* ---- trainer.c ---- */
+
+/** Of t->recipe, make all that a step needs: experiment, sampler, optimizer. Nothing is written.
+ * Destroy after a failure too. Collective over the world.
+ * Errors, on every rank alike: those of cot_experiment_create; COT_E_CONFIG for an epoch without
+ * batches. */
+COT_MUST_CHECK cot_status trainer_create(trainer *t, const cot_comm *world);
+void trainer_destroy(trainer *t);
+
+/** Behind the last batch of an epoch. */
+void trainer_next_epoch(trainer *t);
 
 /* ---- train_step.c ---- */
 

@@ -1,0 +1,146 @@
+/* coterie bench: how fast a recipe's training step, exchange or checkpoints are here. */
+#include "cli/bench_report.h"
+#include "cli/cli.h"
+
+#include <coterie/memory.h>
+
+#include <errno.h>
+#include <string.h>
+
+typedef enum benchmark { BENCH_STEP, BENCH_EXCHANGE, BENCH_CHECKPOINT, BENCHMARKS } benchmark;
+
+static const char *const names[BENCHMARKS] = {"step", "exchange", "checkpoint"};
+
+/* What the options fill in. */
+typedef struct input {
+    bool has_benchmark, json;
+    benchmark what;
+    const char *recipe;
+    size_t override_count;
+    const char **overrides; /* room for as many as there are arguments */
+    double seconds;
+} input;
+
+/* Beyond any character: these options have long names only. */
+enum { KEY_SET = 256, KEY_SECONDS, KEY_FORMAT };
+
+static const struct argp_option options[] = {
+    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
+     0},
+    {"seconds", KEY_SECONDS, "S", 0, "Measure for about so long (default: 5)", 0},
+    {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
+    {0}};
+
+static cot_status parse_seconds(const char *text, double *seconds_out)
+{
+    const double most = 86400;
+    COT_TRY(cot_cli_parse_number("--seconds", text, seconds_out));
+    return *seconds_out > 0 && *seconds_out <= most
+               ? COT_OK
+               : cot_fail(COT_E_USAGE, "--seconds: '%s' is not above 0 and at most a day", text);
+}
+
+static cot_status add_word(input *in, const char *word)
+{
+    if (in->has_benchmark && in->recipe != NULL)
+        return cot_fail(COT_E_USAGE, "bench: unexpected '%s'; see 'coterie help bench'", word);
+    if (in->has_benchmark) {
+        in->recipe = word;
+        return COT_OK;
+    }
+    in->has_benchmark = true;
+    for (int i = 0; i < BENCHMARKS; i++) {
+        in->what = (benchmark)i;
+        if (strcmp(word, names[i]) == 0) return COT_OK;
+    }
+    return cot_fail(COT_E_USAGE, "bench: '%s' is none of step, exchange and checkpoint", word);
+}
+
+static error_t failed(cot_status status)
+{
+    return status == COT_OK ? 0 : EINVAL;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    input *in = state->input;
+    switch (key) {
+    case KEY_SET:
+        in->overrides[in->override_count++] = argument;
+        return 0;
+    case KEY_SECONDS:
+        return failed(parse_seconds(argument, &in->seconds));
+    case KEY_FORMAT:
+        return failed(cot_cli_parse_format(argument, &in->json));
+    case ARGP_KEY_ARG:
+        return failed(add_word(in, argument));
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse_option,
+    "step|exchange|checkpoint RECIPE",
+    "Measure a recipe on the ranks at hand, beside what the machine does at best in the same run."
+    "\vstep: training steps by phase, and the share of the matrix-product peak that is useful "
+    "arithmetic. exchange: slots to their experts and back, from 64 KiB to 16 MiB a pair of ranks, "
+    "against two MPI_Alltoall. checkpoint: against a plain collective write. No run folder is "
+    "touched.\n\n"
+    "  mpirun -n 2 coterie bench step jobs/recipes/mnist.yaml\n"
+    "  mpirun -n 2 coterie bench exchange jobs/recipes/mnist.yaml --format json\n"
+    "  mpirun -n 4 coterie bench checkpoint jobs/recipes/mnist.yaml --seconds 20",
+    NULL,
+    NULL,
+    NULL};
+
+/* ---- the work ---- */
+
+static cot_status measure(const cot_comm *world, const input *in, const cot_recipe *recipe)
+{
+    const cot_bench_head head = {in->recipe, world->size, in->json};
+    const bool prints = world->rank == 0;
+    cot_step_bench step;
+    cot_exchange_time times[COT_BENCH_SIZES];
+    cot_checkpoint_bench checkpoint;
+    switch (in->what) {
+    case BENCH_STEP:
+        COT_TRY(cot_bench_step(world, recipe, in->seconds, &step));
+        if (prints) cot_bench_print_step(&head, &step);
+        return COT_OK;
+    case BENCH_EXCHANGE:
+        COT_TRY(cot_bench_exchange(world, recipe, in->seconds, times));
+        if (prints) cot_bench_print_exchange(&head, times);
+        return COT_OK;
+    default:
+        COT_TRY(cot_bench_checkpoint(world, recipe, in->seconds, &checkpoint));
+        if (prints) cot_bench_print_checkpoint(&head, &checkpoint);
+        return COT_OK;
+    }
+}
+
+static cot_status bench(const cot_comm *world, const input *in)
+{
+    cot_recipe *recipe = NULL;
+    if (!in->has_benchmark || in->recipe == NULL)
+        return cot_fail(COT_E_USAGE,
+                        "bench: give step, exchange or checkpoint, and a recipe; see 'coterie help "
+                        "bench'");
+    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    cot_status status = measure(world, in, recipe);
+    cot_recipe_destroy(&recipe);
+    return status;
+}
+
+static cot_status run(const cot_comm *world, int argc, char **argv)
+{
+    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *)), .seconds = 5};
+    cot_status status = cot_cli_parse(&cot_command_bench, argc, argv, &in);
+    if (status == COT_OK) status = bench(world, &in);
+    cot_free(in.overrides);
+    return status;
+}
+
+const cot_command cot_command_bench = {
+    "bench", "measure training steps, the exchange and checkpoints", &argp, run};
