@@ -1,6 +1,7 @@
 """The ways of running PyTorch that a comparison measures, each in processes of its own."""
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from coterie_runs import INTERNAL, Failure
 WORKER = Path(__file__).resolve().with_name("worker.py")
 REFERENCE = WORKER.parents[2] / "tests" / "reference"
 POLL_SECONDS = 0.05
+EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ def environment_of(mode):
             "MKL_NUM_THREADS": threads, "PYTHONPATH": str(REFERENCE),
             "PYTHONDONTWRITEBYTECODE": "1",
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo")}
+
+
+def reason(log, process):
+    """Why a worker ended: the exception's own line, if it said one."""
+    said = log.read_text().strip().splitlines() or [f"ended with {process.returncode}"]
+    return next((line for line in reversed(said) if EXCEPTION.match(line)), said[-1])
 
 
 def wait_for(processes):
@@ -58,8 +66,7 @@ def run_mode(mode, folder, **task):
         wait_for(processes)
         for process, (_, err) in zip(processes, logs):
             if process.poll() not in (None, 0):
-                said = err.read_text().strip().splitlines() or [f"code {process.returncode}"]
-                raise Failure(f"PyTorch, {mode.name}: {said[-1]}", INTERNAL)
+                raise Failure(f"PyTorch, {mode.name}: {reason(err, process)}", INTERNAL)
     finally:
         for process in processes:
             if process.poll() is None:

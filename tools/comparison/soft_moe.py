@@ -18,38 +18,49 @@ def unit(v, dim, form):
     return v * torch.rsqrt(v.square().sum(dim=dim, keepdim=True) + LOGITS_EPSILON)
 
 
-def mix_bmm(weights, x):
-    """Slots, or outputs: weights [B,M,N], x [B,N,D] -> [B,M,D]."""
-    return torch.bmm(weights, x)
-
-
-def mix_einsum(weights, x):
-    return torch.einsum("bmn,bnd->bmd", weights, x)
-
-
-def experts_bmm(x, w1, b1, w2, b2, activate):
-    """x [B,S,D] -> [B,S,D], the rows brought together by expert: one product of B P rows for each."""
-    b, s, d = x.shape
-    e = len(w1)
-    rows = x.view(b, e, s // e, d).transpose(0, 1).reshape(e, -1, d)
-    if b1 is None:
-        out = torch.bmm(activate(torch.bmm(rows, w1)), w2)
+def by_bmm(layer, dispatch, combine, x):
+    """Slots' rows brought together by expert: one product of B P rows for each."""
+    b, t, d = x.shape
+    e = len(layer.w1)
+    slots = torch.bmm(dispatch.transpose(1, 2), x)
+    rows = slots.view(b, e, -1, d).transpose(0, 1).reshape(e, -1, d)
+    if layer.b1 is None:
+        out = torch.bmm(layer.activate(torch.bmm(rows, layer.w1)), layer.w2)
     else:
-        hidden = activate(torch.baddbmm(b1.unsqueeze(1), rows, w1))
-        out = torch.baddbmm(b2.unsqueeze(1), hidden, w2)
-    return out.view(e, b, s // e, d).transpose(0, 1).reshape(b, s, d)
+        hidden = layer.activate(torch.baddbmm(layer.b1.unsqueeze(1), rows, layer.w1))
+        out = torch.baddbmm(layer.b2.unsqueeze(1), hidden, layer.w2)
+    return torch.bmm(combine, out.view(e, b, -1, d).transpose(0, 1).reshape(b, -1, d))
 
 
-def experts_einsum(x, w1, b1, w2, b2, activate):
-    b, s, d = x.shape
-    e = len(w1)
-    hidden = torch.einsum("bepd,edh->beph", x.view(b, e, s // e, d), w1)
-    hidden = activate(hidden if b1 is None else hidden + b1.unsqueeze(1))
-    out = torch.einsum("beph,ehd->bepd", hidden, w2)
-    return (out if b2 is None else out + b2.unsqueeze(1)).reshape(b, s, d)
+def by_einsum(layer, dispatch, combine, x):
+    b, t, d = x.shape
+    e = len(layer.w1)
+    slots = torch.einsum("bts,btd->bsd", dispatch, x).view(b, e, -1, d)
+    hidden = torch.einsum("bepd,edh->beph", slots, layer.w1)
+    hidden = layer.activate(hidden if layer.b1 is None else hidden + layer.b1.unsqueeze(1))
+    out = torch.einsum("beph,ehd->bepd", hidden, layer.w2)
+    out = out if layer.b2 is None else out + layer.b2.unsqueeze(1)
+    return torch.einsum("bts,bsd->btd", combine, out.reshape(b, -1, d))
 
 
-FORMS = {"bmm": (mix_bmm, experts_bmm), "einsum": (mix_einsum, experts_einsum)}
+def by_projection(layer, dispatch, combine, x):
+    """The same sums in another order: first W1 of all experts times each token, at the end W2 of
+    all experts times each token's mean of hidden values, so that no slot of width D ever exists.
+    Two large products, T E H D multiply-adds each: far fewer than by slots where H < S / T."""
+    b, t, d = x.shape
+    e, _, h = layer.w1.shape
+    dispatch, combine = dispatch.view(b, t, e, -1, 1), combine.view(b, t, e, -1, 1)
+    projected = x.reshape(b * t, d) @ layer.w1.transpose(0, 1).reshape(d, e * h)
+    hidden = (dispatch * projected.view(b, t, e, 1, h)).sum(1)
+    hidden = layer.activate(hidden if layer.b1 is None else hidden + layer.b1.unsqueeze(1))
+    mean = (combine * hidden.unsqueeze(1)).sum(3)
+    y = mean.view(b * t, e * h) @ layer.w2.reshape(e * h, d)
+    if layer.b2 is not None:
+        y = y + combine.sum(3).view(b * t, e) @ layer.b2
+    return y.view(b, t, d)
+
+
+FORMS = {"bmm": by_bmm, "einsum": by_einsum, "projected": by_projection}
 
 
 class SoftMoe(torch.nn.Module):
@@ -62,7 +73,7 @@ class SoftMoe(torch.nn.Module):
         self.uniform_dispatch = router["uniform_dispatch"]
         self.uniform_combine = router["uniform_combine"]
         self.activate = {"relu": torch.relu, "gelu": functional.gelu}[recipe["model"]["activation"]]
-        self.mix, self.experts = FORMS[form]
+        self.mix_experts = FORMS[form]
         for name in ("phi", "scale", "w1", "b1", "w2", "b2"):
             here = prefix + (name if name in ("phi", "scale") else f"experts.{name}")
             value = torch.nn.Parameter(weights[here].clone()) if here in weights else None
@@ -89,9 +100,7 @@ class SoftMoe(torch.nn.Module):
                     torch.softmax(logits, 1))
         combine = (x.new_full((b, t, s), 1.0 / s) if self.uniform_combine else
                    torch.softmax(logits, 2))
-        slots = self.mix(dispatch.transpose(1, 2), mixed)
-        return self.mix(combine, self.experts(slots, self.w1, self.b1, self.w2, self.b2,
-                                              self.activate))
+        return self.mix_experts(self, dispatch, combine, mixed)
 
 
 class Linear(torch.nn.Module):

@@ -1,6 +1,6 @@
 """One process of a PyTorch training: worker.py FOLDER MODE-AS-JSON, in the environment that
 modes.py sets. FOLDER has the samples, the initial weights and job.json; rank 0 prints one JSON
-object. With `task` "losses" it chooses the faster way of writing the model, trains anew from the
+object. With `task` "losses" it chooses the fastest of the forms of the model, trains anew from the
 initial weights, and gives the losses; with "speed" it gives samples/s of its training steps."""
 import contextlib
 import json
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from samples import logit_noise
-from soft_moe import FORMS, PatchModel, loss_sum, make_optimizer, rate_factor
+from soft_moe import PatchModel, loss_sum, make_optimizer, rate_factor
 from torch.nn.parallel import DistributedDataParallel
 
 CHOICE_STEPS, WARMUP_STEPS, LEAST_STEPS = 8, 5, 10
@@ -113,15 +113,15 @@ class Trainer:
             dist.broadcast_object_list(values)
         return values[0]
 
-    def faster_form(self):
+    def faster_form(self, forms):
         medians = {}
-        for form in FORMS:
+        for form in forms:
             self.start(form)
             medians[form] = statistics.median(self.seconds(CHOICE_STEPS))
         return self.agreed(min(medians, key=medians.get))
 
-    def losses(self):
-        form = self.faster_form()
+    def losses(self, forms):
+        form = self.faster_form(forms) if len(forms) > 1 else forms[0]
         self.start(form)
         losses = []
         for step in range(self.job["steps"]):
@@ -148,7 +148,7 @@ def main():
                                 rank=mode["rank"], world_size=mode["processes"],
                                 timeout=timedelta(minutes=5))
     trainer = Trainer(folder, job, mode)
-    result = (trainer.losses() if mode["task"] == "losses" else
+    result = (trainer.losses(mode["forms"]) if mode["task"] == "losses" else
               trainer.speed(mode["form"], mode["seconds"]))
     if mode["rank"] == 0:
         print(json.dumps(result))
