@@ -44,7 +44,7 @@ options=(router.normalize=logits router.noise=0.3 model.activation=gelu model.ex
     model.patch_height=7 model.embed=12 model.embed_bias=true model.layers=2 model.residual=true
     model.expert_bias=true model.pool=mean model.head_bias=true loss.label_smoothing=0.1
     optimizer.kind=adamw optimizer.weight_decay=0.1 optimizer.clip_norm=0.5 train.accumulate=3
-    schedule.kind=cosine schedule.warmup_steps=10)
+    schedule.kind=cosine schedule.warmup_steps=10 train.shuffle=false)
 compared --rounds 0 --form einsum "${options[@]/#/--set=}"
 holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4 and not found["rows"]'
 
@@ -57,11 +57,11 @@ holds 'found["losses"] == 21 and found["largest_difference"] < 1e-4'
 # ---- other losses: a program that learns faster than it is told to ----
 cat >"$scratch/faster" <<END
 #!/bin/sh
-case "\$*" in *--resume*) set -- "\$@" --set optimizer.learning_rate=0.0011 ;; esac
+case "\$*" in *--resume*) set -- "\$@" --set optimizer.learning_rate=0.002 ;; esac
 exec "$COTERIE" "\$@"
 END
 chmod +x "$scratch/faster"
-COTERIE="$scratch/faster" refused 1 'step 2: the loss is' "$compare" "$scratch/small.yaml" --rounds 0
+COTERIE="$scratch/faster" refused 1 'in PyTorch (1 thread), off by' "$compare" "$scratch/small.yaml" --rounds 0
 
 # ---- what is wrong ----
 refused 64 'see tools/compare-torch --help' "$compare"
