@@ -46,7 +46,7 @@ def by_einsum(layer, dispatch, combine, x):
 def by_projection(layer, dispatch, combine, x):
     """The same sums in another order: first W1 of all experts times each token, at the end W2 of
     all experts times each token's mean of hidden values, so that no slot of width D ever exists.
-    Two large products, T E H D multiply-adds each: far fewer than by slots where H < S / T."""
+    Seldom fewer multiply-adds, T E H D in each of two products, but these are large."""
     b, t, d = x.shape
     e, _, h = layer.w1.shape
     dispatch, combine = dispatch.view(b, t, e, -1, 1), combine.view(b, t, e, -1, 1)
