@@ -76,7 +76,7 @@ class Samples:
     [K',N] by epoch, or None in the order of the file."""
 
     def __init__(self, recipe, steps, make_glyphs):
-        """Of so many steps from the start; make_glyphs() writes IDX files and returns the folder."""
+        """Of so many steps from the start; make_glyphs() writes IDX files, gives their folder."""
         data, train = recipe["data"], recipe["train"]
         if data["source"] == "l2norm":
             epochs = -(-steps // self.batches_of(data["train_samples"], train))

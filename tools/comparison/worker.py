@@ -4,6 +4,7 @@ object. With `task` "losses" it chooses the fastest of the forms of the model, t
 initial weights, and gives the losses; with "speed" it gives samples/s of its training steps."""
 import contextlib
 import json
+import re
 import statistics
 import sys
 import time
@@ -18,6 +19,13 @@ from soft_moe import PatchModel, loss_sum, make_optimizer, rate_factor
 from torch.nn.parallel import DistributedDataParallel
 
 CHOICE_STEPS, WARMUP_STEPS, LEAST_STEPS = 8, 5, 10
+
+
+def blas_library():
+    """The file that PyTorch's matrix products come from, as far as it is a library of its own."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    paths = {line.split()[-1] for line in lines if re.search(r"/lib(blas|openblas|blis|mkl)", line)}
+    return min(paths, default="its own")
 
 
 class Trainer:
@@ -129,7 +137,7 @@ class Trainer:
             if self.world > 1:
                 dist.all_reduce(loss)
             losses.append(loss.item() / self.batch_size(step))
-        return {"form": form, "losses": losses, "torch": torch.__version__}
+        return {"form": form, "losses": losses, "blas": blas_library()}
 
     def speed(self, form, seconds):
         self.start(form)
