@@ -8,12 +8,12 @@ build_packages=(
     openmpi-bin libopenmpi-dev libopenblas-dev libhdf5-openmpi-dev hdf5-tools
     libyaml-dev librandom123-dev libjansson-dev zlib1g-dev libssl-dev
 )
-# The reference and the test of the layers are Python; statistics files are read by other programs too;
-# the report is looked at in a browser; valgrind and clang are second opinions; the job script runs under
-# a Slurm of its own.
+# The reference and the test of the layers are Python; training is compared with PyTorch; statistics
+# files are read by other programs too; the report is looked at in a browser; valgrind and clang are
+# second opinions; the job script runs under a Slurm of its own.
 check_packages=(
     libcmocka-dev python3 python3-numpy python3-h5py python3-xarray python3-h5netcdf python3-matplotlib
-    netcdf-bin chromium valgrind clang clang-format slurm-wlm munge
+    python3-torch netcdf-bin chromium valgrind clang clang-format slurm-wlm munge
 )
 
 packages_for() {

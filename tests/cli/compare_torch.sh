@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# tools/compare-torch: the first 50 losses are those of PyTorch, with every option that matters to
+# one; other losses are one line and exit code 1; then a table, or JSON.
+source "$(dirname "$0")/../support/cli.bash"
+compare="$COTERIE_SOURCE/tools/compare-torch"
+python=/usr/bin/python3 # the one that the tool runs under
+
+if ! "$python" -c 'import h5py, numpy, torch' 2>/dev/null; then
+    echo "$python lacks h5py, numpy or torch: NOT compared with PyTorch"
+    exit 77
+fi
+# Other tests may hold the cores.
+export OMPI_MCA_hwloc_base_binding_policy=none
+
+# compared OPTION...: it ends well, and its JSON is in $scratch/out.
+compared() {
+    timeout 300 "$compare" "$scratch/small.yaml" --format json "$@" >"$scratch/out" 2>"$scratch/err" ||
+        fail "compare-torch $*: $(cat "$scratch/err")"
+}
+
+# holds EXPRESSION: it is true of that JSON, `found`.
+holds() {
+    "$python" -c "import json, sys; found = json.load(open(sys.argv[1])); sys.exit(not ($1))" "$scratch/out" ||
+        fail "not true: $1: $(cat "$scratch/out")"
+}
+
+# refused CODE TEXT COMMAND...: it ends with this code and one line, which holds this text.
+refused() {
+    local code="$1" text="$2" got=0
+    shift 2
+    timeout 300 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
+        fail "'$*' ended with $got, not $code and '$text': $(cat "$scratch/err")"
+    fi
+}
+
+# ---- the same losses, and a row for each way of running ----
+compared --seconds 0.2 --rounds 1
+holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4'
+holds 'len(found["rows"]) == 4 and all(row["samples_per_s"] > 0 for row in found["rows"])'
+holds 'max(row["ratio"] for row in found["rows"][:3]) == 1'
+
+options=(router.normalize=logits router.noise=0.3 model.activation=gelu model.experts=5 model.slots=3
+    model.patch_height=7 model.embed=12 model.embed_bias=true model.layers=2 model.residual=true
+    model.expert_bias=true model.pool=mean model.head_bias=true loss.label_smoothing=0.1
+    optimizer.kind=adamw optimizer.weight_decay=0.1 optimizer.clip_norm=0.5 train.accumulate=3
+    schedule.kind=cosine schedule.warmup_steps=10 train.shuffle=false)
+compared --rounds 0 --form einsum "${options[@]/#/--set=}"
+holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4 and not found["rows"]'
+
+compared --rounds 0 --form projected --ranks 1 --set data.source=l2norm --set data.train_samples=450 \
+    --set loss.kind=mean_squared_error --set model.patch_height=1 --set model.patch_width=8 \
+    --set model.slots=2 --set model.expert_bias=true --set router.uniform_dispatch=true \
+    --set train.drop_last=true --set optimizer.kind=sgd --set optimizer.momentum=0.9
+holds 'found["losses"] == 21 and found["largest_difference"] < 1e-4'
+
+# ---- other losses: a program that learns faster than it is told to ----
+cat >"$scratch/faster" <<END
+#!/bin/sh
+case "\$*" in *--resume*) set -- "\$@" --set optimizer.learning_rate=0.002 ;; esac
+exec "$COTERIE" "\$@"
+END
+chmod +x "$scratch/faster"
+COTERIE="$scratch/faster" refused 1 'in PyTorch (1 thread), off by' "$compare" "$scratch/small.yaml" --rounds 0
+
+# ---- what is wrong ----
+refused 64 'see tools/compare-torch --help' "$compare"
+refused 64 'not a number of at least 1' "$compare" "$scratch/small.yaml" --ranks 0
+refused 64 'no such program' env COTERIE="$scratch/nowhere" "$compare" "$scratch/small.yaml"
+refused 66 'cannot read the recipe' "$compare" "$scratch/none.yaml"
+refused 78 "unknown key 'model.expertz'" "$compare" "$scratch/small.yaml" --set model.expertz=3
