@@ -23,6 +23,12 @@ cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activati
                                         cot_params *params, const char *prefix);
 void cot_expert_bank_destroy(cot_expert_bank **bank);
 
+/** Its parameters; biases are NULL where there are none. */
+typedef struct cot_expert_params {
+    const cot_param *w1, *b1, *w2, *b2;
+} cot_expert_params;
+cot_expert_params cot_expert_bank_params(const cot_expert_bank *bank);
+
 /** Which rows are at work: consecutive experts of this rank, and where their hidden rows are kept
  * between the passes. */
 typedef struct cot_bank_rows {

@@ -159,3 +159,8 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
         backward(bank, &at, in, dout);
     }
 }
+
+cot_expert_params cot_expert_bank_params(const cot_expert_bank *bank)
+{
+    return (cot_expert_params){bank->w1, bank->b1, bank->w2, bank->b2};
+}

@@ -72,6 +72,7 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     for (size_t b = 0; b < k->block_count; b++) {
         cot_partial leaf = cot_partial_tree_leaf(k->outputs);
         load_phi(k, &k->blocks[b]);
+        if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
         for (size_t g = grains->first; g < grains->end; g++) {
             tokens_unit u = tokens_unit_of(k, &k->blocks[b], g);
             tokens_unit_forward(k, &u, pass->noise, &leaf);
@@ -216,6 +217,7 @@ static void backward_block(cot_tokens *k, tokens_block *b, bool wanted)
         tokens_input_leaf rows = rows_of(k, &leaf, &u);
         tokens_unit_backward(k, &u, g == grains->first, &rows);
     }
+    if (b->thin != NULL) cot_projected_finish(b->thin);
     if (!wanted) return;
     cot_partial_tree_push(k->dmixed_tree, k->batch.samples * k->shape.T);
     if (k->dxhat != NULL) cot_partial_tree_push(k->dxhat_tree, k->batch.samples * k->shape.T);

@@ -30,6 +30,12 @@ static void cut_blocks(cot_tokens *k)
     }
 }
 
+static size_t largest_grain(const cot_tokens *k)
+{
+    size_t G = k->batching.grains;
+    return cot_shard_size(k->batching.max_batch, G, G - 1);
+}
+
 static void take_block_memory(cot_tokens *k, tokens_block *b, size_t samples)
 {
     const size_t D = k->shape.D;
@@ -41,10 +47,14 @@ static void take_block_memory(cot_tokens *k, tokens_block *b, size_t samples)
     b->dispatch = cot_alloc(weights, sizeof(cot_real));
     b->combine = cot_alloc(weights, sizeof(cot_real));
     b->max = cot_alloc(samples * k->shape.T, sizeof(cot_real));
+    if (b->experts > 0 && cot_projected_pays(&k->shape))
+        b->thin = cot_projected_create(k->bank, k->options.activation, &k->shape, b->expert,
+                                       b->experts, samples, largest_grain(k));
 }
 
 static void release_block_memory(tokens_block *b)
 {
+    cot_projected_destroy(&b->thin);
     cot_free(b->max);
     cot_free(b->combine);
     cot_free(b->dispatch);
@@ -68,8 +78,7 @@ static size_t choose_piece(const cot_tokens *k, size_t grain, size_t most)
 static void take_piece_memory(cot_tokens *k)
 {
     const cot_moe_shape *shape = &k->shape;
-    size_t G = k->batching.grains;
-    size_t grain = cot_shard_size(k->batching.max_batch, G, G - 1);
+    size_t grain = largest_grain(k);
     size_t experts = 1;
     for (size_t b = 0; b < k->block_count; b++)
         if (k->blocks[b].experts > experts) experts = k->blocks[b].experts;

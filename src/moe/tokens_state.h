@@ -5,6 +5,7 @@
 
 #include "moe/gather.h"
 #include "moe/partial.h"
+#include "moe/projected.h"
 #include "moe/tokens.h"
 
 #include <coterie/normalize.h>
@@ -20,6 +21,7 @@ typedef struct tokens_block {
     cot_real *dispatch;     /* [B,T,slots]: dispatch weights */
     cot_real *combine;      /* [B,T,slots]: exp(L - max); in the backward pass, combine weights */
     cot_real *max;          /* [B,T] of these slots' logits */
+    cot_projected *thin;    /* the experts, where they are thin enough; else NULL */
 } tokens_block;
 
 struct cot_tokens {

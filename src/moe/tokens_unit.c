@@ -75,6 +75,31 @@ static void weigh(cot_tokens *k, const tokens_unit *u, const cot_noise *noise, c
     cot_softmax_part(u->n * T, slots, logits, u->combine, u->max, sum);
 }
 
+/* The experts one after the other, on slots. */
+static void forward_pieces(cot_tokens *k, const tokens_unit *u, cot_real *numerators)
+{
+    for (size_t e = 0; e < u->block->experts; e += k->piece_experts) {
+        piece at;
+        set_piece(k, u, e, &at);
+        at.mix.adds = e > 0;
+        cot_mix_to_slots(&at.mix, u->dispatch + at.slot, tokens_mixed_of(k, u->first), k->in);
+        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
+        cot_expert_bank_forward(k->bank, &at.rows, k->in, k->out);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
+        cot_mix_to_tokens(&at.mix, u->combine + at.slot, k->out, numerators);
+        cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
+    }
+}
+
+static cot_projected_unit thin_unit(const cot_tokens *k, const tokens_unit *u)
+{
+    return (cot_projected_unit){.first = u->first,
+                                .n = u->n,
+                                .tokens = tokens_mixed_of(k, u->first),
+                                .dispatch = u->dispatch,
+                                .combine = u->combine};
+}
+
 void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *noise,
                          const cot_partial *leaf)
 {
@@ -89,17 +114,13 @@ void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *n
     weigh(k, u, noise, leaf->sum + u->first * T);
     memcpy(leaf->max + u->first * T, u->max, u->n * T * sizeof *u->max);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
-    for (size_t e = 0; e < u->block->experts; e += k->piece_experts) {
-        piece at;
-        set_piece(k, u, e, &at);
-        at.mix.adds = e > 0;
-        cot_mix_to_slots(&at.mix, u->dispatch + at.slot, tokens_mixed_of(k, u->first), k->in);
-        cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
-        cot_expert_bank_forward(k->bank, &at.rows, k->in, k->out);
-        cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
-        cot_mix_to_tokens(&at.mix, u->combine + at.slot, k->out, numerators);
-        cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
+    if (u->block->thin == NULL) {
+        forward_pieces(k, u, numerators);
+        return;
     }
+    cot_projected_unit thin = thin_unit(k, u);
+    cot_projected_forward(u->block->thin, &thin, numerators);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
 }
 
 /* Combine weights of the unit: exp(L - log-sum-exp), from exp(L - max). */
@@ -143,6 +164,16 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_in
     }
 }
 
+static void backward_thin(cot_tokens *k, const tokens_unit *u, bool first,
+                          const tokens_input_leaf *leaf)
+{
+    const cot_real *dy = cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
+    cot_projected_unit thin = thin_unit(k, u);
+    cot_projected_backward(u->block->thin, &thin, first, dy, k->dcombine, k->ddispatch,
+                           leaf->dmixed);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
+}
+
 /* dL of the unit, over dcombine: Cmb (dCmb - delta), and what comes through the dispatch softmax.
  */
 static void logits_gradient(cot_tokens *k, const tokens_unit *u)
@@ -173,7 +204,10 @@ void tokens_unit_backward(cot_tokens *k, const tokens_unit *u, bool first,
     const size_t slots = u->block->slots;
     finish_combine(k, u);
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
-    backward_pieces(k, u, leaf);
+    if (u->block->thin == NULL)
+        backward_pieces(k, u, leaf);
+    else
+        backward_thin(k, u, first, leaf);
     if (!tokens_needs_logits(k)) return;
     logits_gradient(k, u);
     if (tokens_learns(k))
