@@ -123,10 +123,12 @@ def step_statistics(before, after):
                    "update_norm": Quantity(expert_norms(change, layer))} for layer in layers])
 
 
-def dimensions(trained, keeps):
+def dimensions(trained, keeps, full):
     layers, slots = len(trained.insides), trained.params["moe.0.phi"][0].size
     found = {"layer": Exact(np.arange(layers)), "expert": Exact(np.arange(trained.experts)),
-             "slot": Exact(np.arange(slots)), "keep": Exact(keeps)}
+             "keep": Exact(keeps)}
+    if full:  # masses alone have nothing by slot
+        found["slot"] = Exact(np.arange(slots))
     if trained.classes > 0:
         found["class"] = Exact(np.arange(trained.classes))
     return found
@@ -175,7 +177,7 @@ def training_problems(folder, recipe):
         wanted = after.statistics(keeps, full)
         if full:
             wanted.update(step_statistics(before, after))
-        coordinates = dimensions(after, keeps)
+        coordinates = dimensions(after, keeps, full)
         rows = {name: values if name in coordinates else values[record]
                 for name, values in found.items()}
         wanted.update({**coordinates, "record": Exact(record)})
@@ -277,7 +279,7 @@ def study_problems(program, checkpoint):
     if trained.classes > 0:
         wanted.update(stack([{"top_share_by_class": top_share_by_class(
             inside, trained.target, trained.classes, keeps)} for inside in trained.insides]))
-    alone = {**dimensions(trained, keeps), **rows_by_sample(trained), "seed": Exact(SEEDS),
+    alone = {**dimensions(trained, keeps, full=True), **rows_by_sample(trained), "seed": Exact(SEEDS),
              "mass": Exact(MASSES)}
     rows = {name: values if name in alone or name == "record" else values[0]
             for name, values in found.items()}
