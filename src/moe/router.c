@@ -1,5 +1,6 @@
 #include "moe/mix.h"
 #include "moe/noise.h"
+#include "moe/router_rules.h"
 
 #include <coterie/blas.h>
 #include <coterie/memory.h>
@@ -32,31 +33,9 @@ struct cot_router {
     cot_tree *dphi, *dscale; /* over the grains here; NULL where nothing is learned */
 };
 
-static bool normalizes(const cot_router *router)
-{
-    return router->options.normalize != COT_NORMALIZE_NONE;
-}
-
-static cot_l2 l2_form(const cot_router *router)
-{
-    return router->options.normalize == COT_NORMALIZE_INPUTS ? COT_L2_MAX : COT_L2_SUM;
-}
-
-/* Both softmaxes replaced by constants: the logits decide nothing. */
-static bool needs_logits(const cot_router *router)
-{
-    return !(router->options.uniform_dispatch && router->options.uniform_combine);
-}
-
-/* Whether Phi and the scale get gradients other than 0. */
-static bool learns(const cot_router *router)
-{
-    return needs_logits(router) && !router->options.freeze;
-}
-
 static const cot_real *xhat_of(const cot_router *router)
 {
-    return normalizes(router) ? router->xhat : router->x;
+    return cot_router_normalizes(&router->options) ? router->xhat : router->x;
 }
 
 /* What is mixed into the slots: Xm. */
@@ -67,7 +46,7 @@ static const cot_real *mixed_of(const cot_router *router)
 
 static const cot_real *phi_hat_of(const cot_router *router)
 {
-    return normalizes(router) ? router->phi_hat : router->phi->value;
+    return cot_router_normalizes(&router->options) ? router->phi_hat : router->phi->value;
 }
 
 static cot_real scale_of(const cot_router *router)
@@ -92,7 +71,7 @@ static void add_params(cot_router *router, cot_params *params, const char *prefi
                                   .decay = true,
                                   .frozen = router->options.freeze});
     cot_free(name);
-    if (!normalizes(router)) return;
+    if (!cot_router_normalizes(&router->options)) return;
     name = cot_strprintf("%s.scale", prefix);
     router->scale = cot_params_add(params, &(cot_param_spec){.name = name,
                                                              .axes = "1",
@@ -115,7 +94,7 @@ cot_router *cot_router_create(const cot_router_options *options, const cot_moe_s
     const size_t S = router->S;
     size_t tokens = capacity * shape->T;
     add_params(router, params, prefix);
-    if (normalizes(router)) {
+    if (cot_router_normalizes(&router->options)) {
         router->xhat = cot_alloc(tokens * D, sizeof(cot_real));
         router->x_inverse = cot_alloc(tokens, sizeof(cot_real));
         router->phi_hat = cot_alloc(D * S, sizeof(cot_real));
@@ -128,7 +107,7 @@ cot_router *cot_router_create(const cot_router_options *options, const cot_moe_s
     router->dlogits = cot_alloc(tokens * S, sizeof(cot_real));
     router->dweights = cot_alloc(grain_capacity * shape->T * S, sizeof(cot_real));
     router->columns = cot_alloc(2 * S, sizeof(cot_real));
-    if (learns(router)) {
+    if (cot_router_learns(&router->options)) {
         router->dphi = cot_tree_create(grains, D * S);
         router->dscale = cot_tree_create(grains, 1);
     }
@@ -186,16 +165,17 @@ void cot_router_route(cot_router *router, const cot_grains *grains, const cot_no
     const size_t S = router->S;
     const size_t samples = cot_grains_size(grains);
     router->x = x;
-    if (normalizes(router)) {
-        cot_normalize_cols(l2_form(router), D, S, router->phi->value, router->phi_hat,
-                           router->phi_inverse);
-        cot_normalize_rows(l2_form(router), samples * T, D, x, router->xhat, router->x_inverse);
+    if (cot_router_normalizes(&router->options)) {
+        cot_normalize_cols(cot_router_l2_form(&router->options), D, S, router->phi->value,
+                           router->phi_hat, router->phi_inverse);
+        cot_normalize_rows(cot_router_l2_form(&router->options), samples * T, D, x, router->xhat,
+                           router->x_inverse);
     }
     if (router->options.uniform_dispatch)
         cot_fill(samples * T * S, 1 / (cot_real)T, router->dispatch);
     if (router->options.uniform_combine)
         cot_fill(samples * T * S, 1 / (cot_real)S, router->combine);
-    if (!needs_logits(router)) return;
+    if (!cot_router_needs_logits(&router->options)) return;
     size_t begin = cot_grains_begin(grains);
     for (size_t g = grains->first; g < grains->end; g++) {
         size_t first = cot_grain_begin(grains, g) - begin;
@@ -290,15 +270,15 @@ static void push_gradients(cot_router *router, size_t first, size_t samples)
     const cot_real *xhat = xhat_of(router) + first * router->shape.T * D;
     const cot_real *dlogits = router->dlogits + first * router->shape.T * S;
     cot_real *leaf = cot_tree_leaf(router->dphi);
-    cot_real *dphi_hat = normalizes(router) ? router->dphi_hat : leaf;
+    cot_real *dphi_hat = cot_router_normalizes(&router->options) ? router->dphi_hat : leaf;
     cot_gemm(COT_T, COT_N, D, S, tokens, 1, xhat, D, dlogits, S, 0, dphi_hat, S);
-    if (normalizes(router)) {
+    if (cot_router_normalizes(&router->options)) {
         *cot_tree_leaf(router->dscale) = cot_dot(D * S, dphi_hat, router->phi_hat);
         cot_tree_push(router->dscale);
         cot_scale(D * S, scale_of(router), dphi_hat, dphi_hat);
         cot_fill(D * S, 0, leaf);
-        cot_normalize_cols_backward(l2_form(router), D, S, router->phi_hat, router->phi_inverse,
-                                    dphi_hat, leaf, router->columns);
+        cot_normalize_cols_backward(cot_router_l2_form(&router->options), D, S, router->phi_hat,
+                                    router->phi_inverse, dphi_hat, leaf, router->columns);
     }
     cot_tree_push(router->dphi);
 }
@@ -317,28 +297,29 @@ static void input_gradient(cot_router *router, const cot_mix *mix, const cot_rea
     const cot_real *dispatch = router->dispatch + first * T * S;
     const cot_real *dlogits = router->dlogits + first * T * S;
     bool inputs = router->options.normalize == COT_NORMALIZE_INPUTS;
-    cot_real *dxhat = normalizes(router) ? router->dxhat : dx;
+    cot_real *dxhat = cot_router_normalizes(&router->options) ? router->dxhat : dx;
     cot_real *dmixed = inputs ? dxhat : dx;
     cot_mix_to_tokens(mix, dispatch, dslot_in, dmixed);
-    if (needs_logits(router))
+    if (cot_router_needs_logits(&router->options))
         cot_gemm(COT_N, COT_T, tokens, D, S, scale_of(router), dlogits, S, phi_hat_of(router), S,
                  dxhat == dmixed, dxhat, D);
     else if (dxhat != dmixed)
         cot_fill(tokens * D, 0, dxhat);
-    if (!normalizes(router)) return;
+    if (!cot_router_normalizes(&router->options)) return;
     if (inputs) cot_fill(tokens * D, 0, dx);
-    cot_normalize_rows_backward(l2_form(router), tokens, D, router->xhat + first * T * D,
-                                router->x_inverse + first * T, dxhat, dx);
+    cot_normalize_rows_backward(cot_router_l2_form(&router->options), tokens, D,
+                                router->xhat + first * T * D, router->x_inverse + first * T, dxhat,
+                                dx);
 }
 
 static void finish_gradients(cot_router *router)
 {
-    if (learns(router))
+    if (cot_router_learns(&router->options))
         cot_tree_finish(router->dphi, router->phi->grad);
     else
         cot_fill(router->phi->count, 0, router->phi->grad);
     if (router->scale == NULL) return;
-    if (learns(router))
+    if (cot_router_learns(&router->options))
         cot_tree_finish(router->dscale, router->scale->grad);
     else
         *router->scale->grad = 0;
@@ -350,7 +331,7 @@ void cot_router_dispatch_backward(cot_router *router, const cot_grains *grains,
     for (size_t g = grains->first; g < grains->end; g++) {
         cot_mix mix = mix_of(router, grains, slots, g);
         add_dispatch_dlogits(router, &mix, dslot_in);
-        if (learns(router)) push_gradients(router, mix.first, mix.samples);
+        if (cot_router_learns(&router->options)) push_gradients(router, mix.first, mix.samples);
         if (dx != NULL)
             input_gradient(router, &mix, dslot_in,
                            dx + mix.first * router->shape.T * router->shape.D);

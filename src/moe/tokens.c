@@ -18,8 +18,9 @@ static void load_phi(const cot_tokens *k, const tokens_block *b)
     for (size_t d = 0; d < D; d++)
         memcpy(b->phi_hat + d * b->slots, k->phi->value + d * k->S + b->slot,
                b->slots * sizeof *b->phi_hat);
-    if (tokens_normalizes(k))
-        cot_normalize_cols(tokens_l2_form(k), D, b->slots, b->phi_hat, b->phi_hat, b->phi_inverse);
+    if (cot_router_normalizes(&k->options.router))
+        cot_normalize_cols(cot_router_l2_form(&k->options.router), D, b->slots, b->phi_hat,
+                           b->phi_hat, b->phi_inverse);
 }
 
 static cot_partial part_of(const cot_tokens *k, size_t member)
@@ -65,9 +66,9 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
     cot_gather_run(k->x, &k->batch);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    if (tokens_normalizes(k))
-        cot_normalize_rows(tokens_l2_form(k), k->batch.samples * T, D, cot_gather_rows(k->x),
-                           k->xhat, k->x_inverse);
+    if (cot_router_normalizes(&k->options.router))
+        cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
+                           cot_gather_rows(k->x), k->xhat, k->x_inverse);
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     for (size_t b = 0; b < k->block_count; b++) {
         cot_partial leaf = cot_partial_tree_leaf(k->outputs);
@@ -122,13 +123,13 @@ static void finish_block(cot_tokens *k, const tokens_block *b, cot_real *dscale)
     const size_t numbers = D * b->slots;
     cot_real *dphi = b->dphi_hat;
     *dscale = 0;
-    if (tokens_normalizes(k)) {
+    if (cot_router_normalizes(&k->options.router)) {
         *dscale = cot_dot(numbers, b->dphi_hat, b->phi_hat);
         cot_scale(numbers, tokens_scale_of(k), b->dphi_hat, b->dphi_hat);
         dphi = b->scratch;
         cot_fill(numbers, 0, dphi);
-        cot_normalize_cols_backward(tokens_l2_form(k), D, b->slots, b->phi_hat, b->phi_inverse,
-                                    b->dphi_hat, dphi, k->columns);
+        cot_normalize_cols_backward(cot_router_l2_form(&k->options.router), D, b->slots, b->phi_hat,
+                                    b->phi_inverse, b->dphi_hat, dphi, k->columns);
     }
     for (size_t d = 0; d < D; d++)
         memcpy(k->phi->grad + d * k->S + b->slot, dphi + d * b->slots, b->slots * sizeof *dphi);
@@ -140,7 +141,7 @@ static void finish_gradients(cot_tokens *k)
 {
     cot_fill(k->phi->count, 0, k->phi->grad);
     k->dscale[0] = 0;
-    for (size_t b = 0; tokens_learns(k) && b < k->block_count; b++)
+    for (size_t b = 0; cot_router_learns(&k->options.router) && b < k->block_count; b++)
         finish_block(k, &k->blocks[b], &k->dscale[b]);
     cot_tree_reduce(k->block_count, 1, k->dscale);
     if (k->scale != NULL) *k->scale->grad = k->dscale[0];
@@ -180,9 +181,9 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
         cot_fill(tokens * D, 0, dx);
     else
         memcpy(dx, dmixed, tokens * D * sizeof *dx);
-    if (tokens_normalizes(k))
-        cot_normalize_rows_backward(tokens_l2_form(k), tokens, D, k->xhat + begin * D,
-                                    k->x_inverse + begin, dxhat, dx);
+    if (cot_router_normalizes(&k->options.router))
+        cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), tokens, D,
+                                    k->xhat + begin * D, k->x_inverse + begin, dxhat, dx);
 }
 
 /* The leaves of one block. */
@@ -208,7 +209,7 @@ static void backward_block(cot_tokens *k, tokens_block *b, bool wanted)
     const size_t numbers = k->batch.samples * k->shape.T * k->shape.D;
     const cot_grains *grains = &k->batch.group;
     tokens_input_leaf leaf = leaves_of(k, wanted);
-    if (b->experts == 0 || !tokens_needs_logits(k)) {
+    if (b->experts == 0 || !cot_router_needs_logits(&k->options.router)) {
         if (leaf.dmixed != NULL) cot_fill(numbers, 0, leaf.dmixed);
         if (leaf.dxhat != NULL) cot_fill(numbers, 0, leaf.dxhat);
     }

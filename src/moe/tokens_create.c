@@ -143,7 +143,7 @@ cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
     for (size_t b = 0; b < k->block_count; b++) take_block_memory(k, &k->blocks[b], samples);
     take_group_memory(k, samples, here);
     take_piece_memory(k);
-    if (tokens_normalizes(k)) {
+    if (cot_router_normalizes(&k->options.router)) {
         k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
         k->x_inverse = cot_alloc(samples * T, sizeof(cot_real));
     }

@@ -6,9 +6,8 @@
 #include "moe/gather.h"
 #include "moe/partial.h"
 #include "moe/projected.h"
+#include "moe/router_rules.h"
 #include "moe/tokens.h"
-
-#include <coterie/normalize.h>
 
 /** Consecutive experts of this rank. */
 typedef struct tokens_block {
@@ -53,26 +52,6 @@ struct cot_tokens {
     cot_real *dscale;               /* [blocks] */
 };
 
-static inline bool tokens_normalizes(const cot_tokens *k)
-{
-    return k->options.router.normalize != COT_NORMALIZE_NONE;
-}
-
-static inline cot_l2 tokens_l2_form(const cot_tokens *k)
-{
-    return k->options.router.normalize == COT_NORMALIZE_INPUTS ? COT_L2_MAX : COT_L2_SUM;
-}
-
-static inline bool tokens_needs_logits(const cot_tokens *k)
-{
-    return !(k->options.router.uniform_dispatch && k->options.router.uniform_combine);
-}
-
-static inline bool tokens_learns(const cot_tokens *k)
-{
-    return tokens_needs_logits(k) && !k->options.router.freeze;
-}
-
 static inline cot_real tokens_scale_of(const cot_tokens *k)
 {
     return k->scale != NULL ? k->scale->value[0] : 1;
@@ -81,7 +60,8 @@ static inline cot_real tokens_scale_of(const cot_tokens *k)
 /* The tokens that logits are made of, and those that are mixed, of the group's sample i. */
 static inline const cot_real *tokens_xhat_of(const cot_tokens *k, size_t i)
 {
-    const cot_real *all = tokens_normalizes(k) ? k->xhat : cot_gather_rows(k->x);
+    const cot_real *all =
+        cot_router_normalizes(&k->options.router) ? k->xhat : cot_gather_rows(k->x);
     return all + i * k->shape.T * k->shape.D;
 }
 

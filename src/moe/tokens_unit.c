@@ -59,10 +59,10 @@ static void weigh(cot_tokens *k, const tokens_unit *u, const cot_noise *noise, c
     const size_t slots = u->block->slots;
     const cot_slot_range range = {u->block->slot, slots, k->S};
     cot_real *logits = u->combine;
-    if (tokens_needs_logits(k))
+    if (cot_router_needs_logits(&k->options.router))
         cot_gemm(COT_N, COT_N, u->n * T, slots, D, tokens_scale_of(k), tokens_xhat_of(k, u->first),
                  D, u->block->phi_hat, slots, 0, logits, slots);
-    for (size_t i = 0; tokens_needs_logits(k) && i < u->n; i++) {
+    for (size_t i = 0; cot_router_needs_logits(&k->options.router) && i < u->n; i++) {
         cot_real *mine = logits + i * T * slots;
         if (noise != NULL)
             cot_add_logit_noise(noise, (cot_real)options->noise, k->layer,
@@ -208,9 +208,9 @@ void tokens_unit_backward(cot_tokens *k, const tokens_unit *u, bool first,
         backward_pieces(k, u, leaf);
     else
         backward_thin(k, u, first, leaf);
-    if (!tokens_needs_logits(k)) return;
+    if (!cot_router_needs_logits(&k->options.router)) return;
     logits_gradient(k, u);
-    if (tokens_learns(k))
+    if (cot_router_learns(&k->options.router))
         cot_gemm(COT_T, COT_N, D, slots, u->n * T, 1, tokens_xhat_of(k, u->first), D, k->dcombine,
                  slots, first ? 0 : 1, u->block->dphi_hat, slots);
     if (leaf->dxhat != NULL)

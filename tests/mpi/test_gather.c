@@ -10,14 +10,12 @@ enum { WIDTH = 3, GRAINS = 8, MOST = 21 };
 typedef struct fixture {
     cot_comm *comm;
     size_t *begins;
-    bool messages;
 } fixture;
 
-static void create(fixture *f, int replicas, bool messages)
+static void create(fixture *f, int replicas)
 {
     f->comm = comm_of_world(replicas);
     f->begins = cot_alloc((size_t)f->comm->group_size + 1, sizeof *f->begins);
-    f->messages = messages;
 }
 
 static void destroy(fixture *f)
@@ -26,9 +24,8 @@ static void destroy(fixture *f)
     cot_comm_destroy(&f->comm);
 }
 
-static size_t capacity(const fixture *f, int parts, int part)
+static size_t capacity(int parts, int part)
 {
-    (void)f;
     return cot_grains_capacity(MOST, GRAINS, (size_t)parts, (size_t)part);
 }
 
@@ -51,7 +48,7 @@ static void samples_belong_to_one_rank_each(void **state)
     for (int replicas = 1; replicas <= rank_count(); replicas++) {
         if (rank_count() % replicas != 0) continue;
         fixture f;
-        create(&f, replicas, false);
+        create(&f, replicas);
         for (size_t samples = 0; samples <= MOST; samples++) {
             cot_group_batch b = cot_group_batch_of(f.comm, samples, GRAINS, f.begins);
             unsigned long here = b.here;
@@ -71,9 +68,9 @@ static const size_t batches[] = {MOST, 9, 1, MOST};
 static void check_gather(int replicas, bool messages)
 {
     fixture f;
-    create(&f, replicas, messages);
-    cot_gather *gather = cot_gather_create(
-        f.comm, capacity(&f, f.comm->replica_count, f.comm->replica), WIDTH, messages);
+    create(&f, replicas);
+    cot_gather *gather = cot_gather_create(f.comm, capacity(f.comm->replica_count, f.comm->replica),
+                                           WIDTH, messages);
     cot_real *rows = cot_gather_rows(gather);
     for (size_t round = 0; round < sizeof batches / sizeof batches[0]; round++) {
         cot_group_batch b = cot_group_batch_of(f.comm, batches[round], GRAINS, f.begins);
@@ -96,10 +93,9 @@ static void check_gather(int replicas, bool messages)
 static void check_parts(int replicas, bool messages)
 {
     fixture f;
-    create(&f, replicas, messages);
-    cot_parts *parts =
-        cot_parts_create(f.comm, capacity(&f, f.comm->replica_count, f.comm->replica),
-                         capacity(&f, f.comm->size, f.comm->rank), WIDTH, messages);
+    create(&f, replicas);
+    cot_parts *parts = cot_parts_create(f.comm, capacity(f.comm->replica_count, f.comm->replica),
+                                        capacity(f.comm->size, f.comm->rank), WIDTH, messages);
     for (size_t round = 0; round < sizeof batches / sizeof batches[0]; round++) {
         cot_group_batch b = cot_group_batch_of(f.comm, batches[round], GRAINS, f.begins);
         cot_real *own = cot_parts_own(parts);
