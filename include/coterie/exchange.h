@@ -61,4 +61,9 @@ void cot_exchange_inputs_to_owners(cot_exchange *exchange);
 void cot_exchange_outputs_to_owners(cot_exchange *exchange);
 void cot_exchange_outputs_to_homes(cot_exchange *exchange);
 
+/** Bytes of rows that this rank sends to others each time slots go to their owners, and to their
+ * homes, by the plan in force; 0 in shared memory. Not collective. */
+size_t cot_exchange_bytes_to_owners(const cot_exchange *exchange);
+size_t cot_exchange_bytes_to_homes(const cot_exchange *exchange);
+
 #endif

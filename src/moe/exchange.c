@@ -387,3 +387,28 @@ void cot_exchange_outputs_to_homes(cot_exchange *ex)
                               b->home_out, ex->home_counts, ex->displs, ex->home_parts,
                               ex->comm->group));
 }
+
+/* ---- what is sent ---- */
+
+static size_t bytes_of_rows(const cot_exchange *ex, size_t rows)
+{
+    return ex->is_shared ? 0 : rows * ex->width * sizeof(cot_real);
+}
+
+size_t cot_exchange_bytes_to_owners(const cot_exchange *ex)
+{
+    size_t rows = 0;
+    for (size_t e = 0; e < ex->experts; e++)
+        if (e < ex->first_expert || e >= ex->first_expert + ex->owned_experts)
+            rows += cot_slots_rows(&ex->home.slots, e);
+    return bytes_of_rows(ex, rows);
+}
+
+size_t cot_exchange_bytes_to_homes(const cot_exchange *ex)
+{
+    size_t rows = 0;
+    for (size_t e = 0; e < ex->owned_experts; e++)
+        rows += cot_slots_rows(&ex->owned.slots, e) -
+                cot_slots_rows(&ex->home.slots, ex->first_expert + e);
+    return bytes_of_rows(ex, rows);
+}

@@ -127,19 +127,19 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     }
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     if (layer->has_kept) cot_exchange_plan_kept(exchange, pass->samples, layer->used);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, 0);
     const uint8_t *kept = cot_soft_moe_kept(layer);
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);
     cot_router_dispatch(router, grains, home, kept, slots->home_in);
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     cot_exchange_inputs_to_owners(exchange);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
     cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
     cot_expert_bank_forward(layer->bank, &rows, slots->owned_in, slots->owned_out);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_homes(exchange));
     cot_real *norms = pass->slot_norms;
     if (norms != NULL)
         norms += layer->index * cot_grains_size(grains) * layer->options.shape.E *
@@ -169,12 +169,12 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     cot_router_combine_backward(router, grains, home, dy, slots->home_out);
     cot_ledger_mark(layer->ledger, COT_PHASE_COMBINE);
     cot_exchange_outputs_to_owners(exchange);
-    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
     cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
     cot_expert_bank_backward(layer->bank, &rows, slots->owned_in, slots->owned_out);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
-    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_homes(exchange));
     cot_router_dispatch_backward(router, grains, home, slots->home_out, dx);
     cot_ledger_mark(layer->ledger, COT_PHASE_DISPATCH);
 }
