@@ -19,8 +19,13 @@ enum { MESSAGE_TAG = 1 };
 
 double cot_trace_origin(const cot_comm *comm)
 {
+    MPI_Comm node;
+    COT_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
     COT_MPI(MPI_Barrier(comm->world));
-    return cot_seconds();
+    double origin = cot_seconds();
+    COT_MPI(MPI_Bcast(&origin, 1, MPI_DOUBLE, 0, node));
+    COT_MPI(MPI_Comm_free(&node));
+    return origin;
 }
 
 /* ---- the text ---- */

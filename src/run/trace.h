@@ -10,8 +10,9 @@
 /** The first steps of a call, and the most events of a rank. */
 enum { TRACE_STEPS = 20, TRACE_EVENTS = 1 << 16 };
 
-/** The moment that traces of all ranks count from, on this rank's clock: clocks of different nodes
- * have different origins. Collective over the world. */
+/** The moment that traces of all ranks count from, on this rank's clock. The ranks of a node have
+ * one clock; those of different nodes have different ones, which a barrier aligns. Collective over
+ * the world. */
 double cot_trace_origin(const cot_comm *comm);
 
 /** Write what all ranks' ledgers have kept to `<dir>/trace.json`, in place of what was there; the
