@@ -26,14 +26,16 @@ typedef struct cot_range {
     int rank; /**< the lowest with the max */
 } cot_range;
 
-/** All numbers are of one step, the mean over `steps` of them; as arrays [COT_COST_KINDS,
- * layers + 1, COT_PHASES], the last place being outside of layers. */
+/** What a range is made of where it is stored. */
+enum { COT_RANGE_MIN, COT_RANGE_MEAN, COT_RANGE_MAX, COT_RANGE_RANK, COT_RANGE_SIZE };
+
+/** All numbers are of one step, the mean over `steps` of them. */
 typedef struct cot_costs {
     size_t layers;
-    uint64_t steps; /**< 0: nothing is known, and the numbers are 0 */
-    cot_range step; /**< seconds of a whole step */
-    double *min, *mean, *max;
-    int64_t *rank;
+    uint64_t steps;  /**< 0: nothing is known, and the numbers are 0 */
+    cot_range step;  /**< seconds of a whole step */
+    double *numbers; /**< [COT_COST_KINDS, layers + 1, COT_PHASES, COT_RANGE_SIZE]; the last place
+                        is that outside of layers */
 } cot_costs;
 
 /** Room for so many layers. Not collective. */

@@ -1,6 +1,8 @@
 #include <coterie/costs.h>
 #include <coterie/memory.h>
 
+#include <string.h>
+
 const char *cot_cost_name(cot_cost kind)
 {
     static const char *const names[] = {[COT_COST_SECONDS] = "seconds",
@@ -24,21 +26,14 @@ cot_costs *cot_costs_create(size_t layers)
 {
     cot_costs *costs = cot_alloc(1, sizeof *costs);
     costs->layers = layers;
-    size_t cells = cell_count(costs);
-    costs->min = cot_alloc(cells, sizeof(double));
-    costs->mean = cot_alloc(cells, sizeof(double));
-    costs->max = cot_alloc(cells, sizeof(double));
-    costs->rank = cot_alloc(cells, sizeof *costs->rank);
+    costs->numbers = cot_alloc(cell_count(costs) * COT_RANGE_SIZE, sizeof *costs->numbers);
     return costs;
 }
 
 void cot_costs_destroy(cot_costs **costs)
 {
     if (*costs == NULL) return;
-    cot_free((*costs)->rank);
-    cot_free((*costs)->max);
-    cot_free((*costs)->mean);
-    cot_free((*costs)->min);
+    cot_free((*costs)->numbers);
     cot_free(*costs);
     *costs = NULL;
 }
@@ -90,10 +85,8 @@ void cot_costs_gather(cot_costs *costs, const cot_comm *comm, const cot_ledger_e
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, most, n, MPI_DOUBLE_INT, MPI_MAXLOC, comm->world));
     for (size_t i = 0; i < cells; i++) {
         cot_range range = range_of(least[i], sum[i], &most[i], comm->size);
-        costs->min[i] = range.min;
-        costs->mean[i] = range.mean;
-        costs->max[i] = range.max;
-        costs->rank[i] = range.rank;
+        const double numbers[COT_RANGE_SIZE] = {range.min, range.mean, range.max, range.rank};
+        memcpy(costs->numbers + i * COT_RANGE_SIZE, numbers, sizeof numbers);
     }
     costs->step = range_of(least[cells], sum[cells], &most[cells], comm->size);
     costs->steps = steps;
@@ -104,6 +97,7 @@ void cot_costs_gather(cot_costs *costs, const cot_comm *comm, const cot_ledger_e
 
 cot_range cot_costs_of(const cot_costs *costs, cot_cost kind, size_t place, cot_phase phase)
 {
-    size_t i = cell_of(costs, kind, place, phase);
-    return (cot_range){costs->min[i], costs->mean[i], costs->max[i], (int)costs->rank[i]};
+    const double *numbers = costs->numbers + cell_of(costs, kind, place, phase) * COT_RANGE_SIZE;
+    return (cot_range){numbers[COT_RANGE_MIN], numbers[COT_RANGE_MEAN], numbers[COT_RANGE_MAX],
+                       (int)numbers[COT_RANGE_RANK]};
 }

@@ -108,40 +108,25 @@ bool trainer_stats_observe(trainer *t, cot_observer *observer_out)
     return true;
 }
 
-/* Both in the order of the arrays of cot_costs. */
 static void list_costs(const cot_costs *costs, cot_catalog *catalog)
 {
     static const struct {
-        const char *min, *mean, *max, *rank, *units, *meaning;
+        const char *name, *units, *meaning;
     } kinds[COT_COST_KINDS] = {
-        [COT_COST_SECONDS] = {"timing/step_seconds_min", "timing/step_seconds_mean",
-                              "timing/step_seconds_max", "timing/step_seconds_rank", "s",
-                              "time of a training step"},
-        [COT_COST_BYTES] = {"timing/step_bytes_min", "timing/step_bytes_mean",
-                            "timing/step_bytes_max", "timing/step_bytes_rank", "B",
-                            "bytes that a rank sends in a training step"},
-        [COT_COST_EXPOSED] = {"timing/step_exposed_min", "timing/step_exposed_mean",
-                              "timing/step_exposed_max", "timing/step_exposed_rank", "s",
-                              "time of a training step in communication"},
-        [COT_COST_HIDDEN] = {"timing/step_hidden_min", "timing/step_hidden_mean",
-                             "timing/step_hidden_max", "timing/step_hidden_rank", "s",
-                             "time of a training step with communication beside other work"}};
-    static const char axes[] = "place,phase";
-    const size_t cells = (costs->layers + 1) * COT_PHASES;
+        [COT_COST_SECONDS] = {"timing/step_seconds", "s", "time of a training step"},
+        [COT_COST_BYTES] = {"timing/step_bytes", "B", "bytes that a rank sends in a step"},
+        [COT_COST_EXPOSED] = {"timing/step_exposed", "s", "of the time, that in communication"},
+        [COT_COST_HIDDEN] = {"timing/step_hidden", "s", "communication beside other work"}};
+    const size_t numbers = (costs->layers + 1) * COT_PHASES * COT_RANGE_SIZE;
     cot_catalog_add_axis(catalog, "place", costs->layers + 1,
                          "Soft MoE layer; the last: outside of layers");
     cot_catalog_add_axis(catalog, "phase", COT_PHASES,
                          "data, route, dispatch, exchange, experts, combine, head, sums, update");
-    for (size_t i = 0; i < COT_COST_KINDS; i++) {
-        const char *units = kinds[i].units;
-        const char *meaning = kinds[i].meaning;
-        cot_catalog_add_reals(catalog, kinds[i].min, axes, units, meaning, costs->min + i * cells);
-        cot_catalog_add_reals(catalog, kinds[i].mean, axes, units, meaning,
-                              costs->mean + i * cells);
-        cot_catalog_add_reals(catalog, kinds[i].max, axes, units, meaning, costs->max + i * cells);
-        cot_catalog_add_wholes(catalog, kinds[i].rank, axes, "rank with the largest",
-                               costs->rank + i * cells);
-    }
+    cot_catalog_add_axis(catalog, "over_ranks", COT_RANGE_SIZE,
+                         "min, mean, max, rank with the max");
+    for (size_t i = 0; i < COT_COST_KINDS; i++)
+        cot_catalog_add_reals(catalog, kinds[i].name, "place,phase,over_ranks", kinds[i].units,
+                              kinds[i].meaning, costs->numbers + i * numbers);
 }
 
 static void list_times(const trainer *t, const cot_evaluation *evaluation, cot_catalog *catalog)

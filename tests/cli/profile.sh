@@ -41,7 +41,7 @@ done
 # ---- a run in parts: each call's own steps, on whatever number of ranks ----
 profiled parts 2 "exchange=slots messages=0 steps=20" "${slots[@]}" --steps 20
 profiled parts 3 "exchange=slots messages=0 first=20 steps=20" "${slots[@]}" --resume auto
-[ "$("$python" -c "import h5py; print(len(h5py.File('$scratch/parts/stats.h5')['timing/step_bytes_max']))")" = 2 ] ||
+[ "$("$python" -c "import h5py; print(len(h5py.File('$scratch/parts/stats.h5')['timing/step_bytes']))")" = 2 ] ||
     fail "a record is missing"
 ranks 2 train "${small[@]}" --set "output.dir=$scratch/parts" --resume auto --profile >"$scratch/text" 2>"$scratch/log" || fail "a run that is over"
 grep -q "no step was taken" "$scratch/text" || fail "a run that is over: $(cat "$scratch/text")"
