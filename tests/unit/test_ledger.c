@@ -206,8 +206,8 @@ static void what_is_under_way_is_an_event_beside(void **state)
     cot_ledger_start(ledger);
     mark(ledger, COT_PHASE_DISPATCH);
     cot_ledger_launched(ledger, COT_PHASE_EXCHANGE);
-    cot_ledger_launched(ledger, COT_PHASE_EXCHANGE);
     mark(ledger, COT_PHASE_EXPERTS);
+    cot_ledger_launched(ledger, COT_PHASE_EXCHANGE);
     send(ledger, COT_PHASE_EXCHANGE, 8);
     cot_ledger_landed(ledger, COT_PHASE_EXCHANGE);
     cot_ledger_landed(ledger, COT_PHASE_EXCHANGE);
