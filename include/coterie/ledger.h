@@ -19,7 +19,7 @@ typedef enum cot_phase {
     COT_PHASE_COMBINE,  /**< slots to tokens, and its backward */
     COT_PHASE_HEAD,     /**< head, loss, and their backward */
     COT_PHASE_SUMS,     /**< gradient sums and norms */
-    COT_PHASE_UPDATE,   /**< the optimizer */
+    COT_PHASE_UPDATE,   /**< the optimizer, and what records of statistics want of its step */
     COT_PHASES
 } cot_phase;
 

@@ -110,8 +110,8 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     trainer_stats_before_update(t);
     cot_optimizer_step(t->optimizer, progress->step + 1, rate,
                        clips ? optimizer->clip_norm / norm : 1);
-    cot_ledger_mark(t->ledger, COT_PHASE_UPDATE);
     trainer_stats_after_update(t);
+    cot_ledger_mark(t->ledger, COT_PHASE_UPDATE);
     cot_ledger_finish(t->ledger);
     move_on(progress, samples, sums);
 

@@ -128,7 +128,8 @@ def check_metrics(folder, shapes, steps):
     for event in events:
         if event["event"] == "epoch" and event["step"] > shapes.first:
             check_costs(event["ledger"], shapes, first, event["step"] - first)
-            near(event["ledger"]["step"]["mean"] * (event["step"] - first), event["seconds"], 0.1)
+            # These are rank 0's, whose phases are all within them.
+            assert event["ledger"]["step"]["min"] * (event["step"] - first) <= event["seconds"] * (1 + 1e-6)
             first = event["step"]
     assert events[-1]["event"] == "end" and events[-1]["step"] == shapes.first + steps
     check_costs(events[-1]["ledger"], shapes, shapes.first, steps)
