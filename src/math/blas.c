@@ -2,6 +2,7 @@
 
 #include <coterie/blas.h>
 #include <coterie/status.h>
+#include <coterie/vector.h>
 
 #include <cblas.h>
 #include <limits.h>
@@ -33,55 +34,47 @@ static const cot_small_kernels *small_kernels(void)
  * has the same bits in a product of any number of rows ---- */
 
 enum {
-    LEAST = 16,               /* numbers along which vectors work */
-    MOST_OF_B = 64 << 10,     /* a quarter of a second-level cache */
-    MOST_FOR_DOTS = 12 << 10, /* beyond, copying B into another order pays, as OpenBLAS does */
-    MOST_TO_TURN = 8 << 10,   /* what is turned on the stack */
-    TURNED_ROWS = 32,
-    TURNED = 64
+    LEAST = 16,                  /* numbers along which vectors work */
+    MOST_OF_B = 64 << 10,        /* a quarter of a second-level cache */
+    MOST_FOR_DOTS = 12 << 10,    /* beyond, copying B into another order pays, as OpenBLAS does */
+    MOST_TO_TRANSPOSE = 8 << 10, /* what is transposed on the stack */
+    MOST_COLUMNS = 32,           /* where C transposed is worth its way back */
+    AT_ONCE = 64                 /* rows of it that come back together */
 };
 
-/* turned [cols,rows] = x [rows,cols] */
-static void turn(size_t rows, size_t cols, const cot_real *x, size_t ldx, cot_real *turned)
-{
-    for (size_t j = 0; j < cols; j++)
-        for (size_t i = 0; i < rows; i++) turned[j * rows + i] = x[i * ldx + j];
-}
-
 /* C^T = B^T A by strips of A's columns, so that vectors run along them: for few columns of B. */
-static void multiply_turned(const cot_small_product *x)
+static void multiply_transposed(const cot_small_product *x)
 {
-    cot_real part[TURNED_ROWS * TURNED];
-    for (size_t i = 0; i < x->m; i += TURNED) {
-        size_t rows = x->m - i < TURNED ? x->m - i : TURNED;
+    cot_real part[MOST_COLUMNS * AT_ONCE];
+    for (size_t i = 0; i < x->m; i += AT_ONCE) {
+        size_t rows = x->m - i < AT_ONCE ? x->m - i : AT_ONCE;
         small_kernels()->wide(&(cot_small_product){x->n, rows, x->k, x->alpha, false, x->b, 1,
                                                    x->ldb, x->a + i, x->a_col, part, rows});
-        for (size_t r = 0; r < rows; r++) {
-            cot_real *c = x->c + (i + r) * x->ldc;
-            for (size_t j = 0; j < x->n; j++)
-                c[j] = x->adds ? c[j] + part[j * rows + r] : part[j * rows + r];
-        }
+        cot_real *c = x->c + i * x->ldc;
+        if (!x->adds)
+            for (size_t r = 0; r < rows; r++) cot_fill(x->n, 0, c + r * x->ldc);
+        cot_add_transposed(x->n, rows, part, c, x->ldc);
     }
 }
 
-/* With B [n,k], and k short: turned, vectors can run along n. */
-static void multiply_by_turned(const cot_small_product *x)
+/* With B [n,k], and k short: transposed, vectors can run along n. */
+static void multiply_by_transposed(const cot_small_product *x)
 {
-    cot_real b[MOST_TO_TURN];
-    cot_small_product turned = *x;
-    turn(x->n, x->k, x->b, x->ldb, b);
-    turned.b = b;
-    turned.ldb = x->n;
-    small_kernels()->wide(&turned);
+    cot_real b[MOST_TO_TRANSPOSE];
+    cot_small_product other = *x;
+    cot_copy_transposed(x->n, x->k, x->b, x->ldb, b);
+    other.b = b;
+    other.ldb = x->n;
+    small_kernels()->wide(&other);
 }
 
 /* Whether one of the ways above is for this product; then it is done. */
 static bool multiply_small(cot_transpose ta, cot_transpose tb, const cot_small_product *x)
 {
-    if (x->n * x->k > MOST_OF_B) return false;
+    if (x->k == 0 || x->n * x->k > MOST_OF_B) return false;
     if (tb == COT_N) {
-        if (ta == COT_T && x->n <= TURNED_ROWS)
-            multiply_turned(x);
+        if (ta == COT_T && x->n <= MOST_COLUMNS)
+            multiply_transposed(x);
         else if (x->n >= LEAST)
             small_kernels()->wide(x);
         else
@@ -89,8 +82,8 @@ static bool multiply_small(cot_transpose ta, cot_transpose tb, const cot_small_p
         return true;
     }
     if (ta == COT_T) return false;
-    if (x->k < 2 * LEAST && x->n >= LEAST && x->n * x->k <= MOST_TO_TURN)
-        multiply_by_turned(x);
+    if (x->k < 2 * LEAST && x->n >= LEAST && x->n * x->k <= MOST_TO_TRANSPOSE)
+        multiply_by_transposed(x);
     else if (x->k >= 2 * LEAST && x->n * x->k <= MOST_FOR_DOTS)
         small_kernels()->dots(x);
     else
