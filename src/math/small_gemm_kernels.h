@@ -3,8 +3,6 @@
 #include "math/simd.h"
 #include "math/small_gemm.h"
 
-#include <string.h>
-
 typedef cot_small_product product;
 
 /* ---- wide: vectors along n ---- */
@@ -15,7 +13,8 @@ enum {
     STRIP = COT_VEC_REGISTERS == 32 ? 5 : 3,
     ROWS = 8 /* at most */
 };
-static const int rows_of_strip[] = {0, 8, 8, COT_VEC_REGISTERS == 32 ? 8 : 4, 6, 5};
+static const int rows_of_strip[] = {
+    0, 8, COT_VEC_REGISTERS == 32 ? 8 : 6, COT_VEC_REGISTERS == 32 ? 8 : 4, 6, 5};
 
 /* Sums so long that fetching ahead pays, and how many numbers of a sum it is then ahead. */
 enum { LONG = 12, AHEAD = 12 };
@@ -40,9 +39,11 @@ COT_INLINE void fetch(const product *x, int rows, int cols, const cot_real *a, c
 COT_INLINE void fetch_result(const product *x, int rows, int cols, const cot_real *c)
 {
     COT_UNROLL
-    for (int r = 0; r < rows; r++) COT_UNROLL
-    for (int v = 0; v < cols; v++)
-        __builtin_prefetch(c + (size_t)(rows + r) * x->ldc + v * COT_VEC, 1);
+    for (int r = 0; r < rows; r++) {
+        COT_UNROLL
+        for (int v = 0; v < cols; v++)
+            __builtin_prefetch(c + (size_t)(rows + r) * x->ldc + v * COT_VEC, 1);
+    }
 }
 
 /* One column of A times one row of B, as the sums or added to them. */
@@ -78,7 +79,7 @@ COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, co
     const size_t ldc = x->ldc;
     cot_real *c = x->c + i * ldc + j;
     COT_UNROLL
-    for (int r = 0; r < rows; r++, c += ldc)
+    for (int r = 0; r < rows; r++, c += ldc) {
         COT_UNROLL
         for (int v = 0; v < cols; v++) {
             cot_real *at = c + v * COT_VEC;
@@ -92,6 +93,7 @@ COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, co
                 cot_vec_store_part(at, last, y);
             }
         }
+    }
 }
 
 /* The tile of `rows` rows from i on and `cols` vectors from column j on, of which the last may be
@@ -216,8 +218,10 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     const bool has_below = i + (size_t)rows < x->m;
     size_t p = 0;
     COT_UNROLL
-    for (int r = 0; r < rows; r++) COT_UNROLL
-    for (int v = 0; v < 8; v++) sum[r][v] = cot_vec_zero();
+    for (int r = 0; r < rows; r++) {
+        COT_UNROLL
+        for (int v = 0; v < 8; v++) sum[r][v] = cot_vec_zero();
+    }
     for (; p + COT_VEC <= x->k; p += COT_VEC) {
         if (has_below) COT_UNROLL
         for (int r = 0; r < rows; r++) __builtin_prefetch(a + (size_t)(rows + r) * x->a_row + p);
