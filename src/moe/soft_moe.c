@@ -136,6 +136,7 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     cot_exchange_inputs_to_owners(exchange);
     cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
     cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
+    cot_expert_bank_load(layer->bank);
     cot_expert_bank_forward(layer->bank, &rows, slots->owned_in, slots->owned_out);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
@@ -172,6 +173,7 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
     cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
     cot_expert_bank_backward(layer->bank, &rows, slots->owned_in, slots->owned_out);
+    cot_expert_bank_finish(layer->bank);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     cot_exchange_outputs_to_homes(exchange);
     cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_homes(exchange));
