@@ -124,31 +124,37 @@ void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *r
     }
 }
 
-/* The rows of one expert:
- *     dw2 += hidden^T dout, db2 += the sum of dout's rows
- *     dhidden = dout w2^T, through the activation
- *     dw1 += in^T dhidden, db1 += the sum of dhidden's rows
- *     din = dhidden w1^T, over dout */
-static void backward(cot_expert_bank *bank, const block *at, const cot_real *in, cot_real *dout)
+/* dw2 += hidden^T dout, db2 += the sum of dout's rows. */
+static void backward_outputs(cot_expert_bank *bank, const block *at, const cot_real *dout)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    const cot_real *dy = dout + at->first * D;
+    cot_gemm(COT_T, COT_N, H, D, at->n, 1, bank->post + at->hidden * H, H, dy, D, 1,
+             of_expert(bank->w2, bank->w2->grad, at->expert), D);
+    if (bank->b2 != NULL)
+        cot_add_rows(at->n, D, dy, of_expert(bank->b2, bank->b2->grad, at->expert));
+}
+
+/* dhidden = dout w2^T, through the activation
+ * dw1 += in^T dhidden, db1 += the sum of dhidden's rows
+ * din = dhidden w1^T, over in or over dout */
+static void backward_inputs(cot_expert_bank *bank, const block *at, const cot_real *in,
+                            const cot_real *dout, cot_real *din)
 {
     const size_t n = at->n;
     const size_t e = at->expert;
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    const cot_real *x = in + at->first * D;
-    cot_real *dy = dout + at->first * D;
     cot_real *dhidden = bank->dhidden;
-    cot_gemm(COT_T, COT_N, H, D, n, 1, bank->post + at->hidden * H, H, dy, D, 1,
-             of_expert(bank->w2, bank->w2->grad, e), D);
-    if (bank->b2 != NULL) cot_add_rows(n, D, dy, of_expert(bank->b2, bank->b2->grad, e));
-    cot_gemm(COT_N, COT_T, n, H, D, 1, dy, D, of_expert(bank->w2, bank->w2->value, e), D, 0,
-             dhidden, H);
+    cot_gemm(COT_N, COT_T, n, H, D, 1, dout + at->first * D, D,
+             of_expert(bank->w2, bank->w2->value, e), D, 0, dhidden, H);
     cot_activate_backward(bank->activation, n * H, bank->pre + at->hidden * H, dhidden, dhidden);
-    cot_gemm(COT_T, COT_N, D, H, n, 1, x, D, dhidden, H, 1, of_expert(bank->w1, bank->w1->grad, e),
-             H);
+    cot_gemm(COT_T, COT_N, D, H, n, 1, in + at->first * D, D, dhidden, H, 1,
+             of_expert(bank->w1, bank->w1->grad, e), H);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
     cot_gemm(COT_N, COT_T, n, D, H, 1, dhidden, H, of_expert(bank->w1, bank->w1->value, e), H, 0,
-             dy, D);
+             din + at->first * D, D);
 }
 
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
@@ -156,7 +162,26 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
-        backward(bank, &at, in, dout);
+        backward_outputs(bank, &at, dout);
+        backward_inputs(bank, &at, in, dout, dout);
+    }
+}
+
+void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *in,
+                                     const cot_real *dout)
+{
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        backward_inputs(bank, &at, in, dout, in);
+    }
+}
+
+void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows *rows,
+                                      const cot_real *dout)
+{
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        backward_outputs(bank, &at, dout);
     }
 }
 

@@ -140,7 +140,8 @@ static void summarize(const recorder *r, cot_step_bench *bench)
     bench->samples = r->samples;
     bench->steps = r->count;
     bench->exchange = cot_experiment_exchange(ex);
-    bench->shares_memory = cot_soft_moe_shares_memory(cot_model_layer(ex->model, 0));
+    bench->shares_memory =
+        cot_exchange_nodes(cot_soft_moe_exchange(cot_model_layer(ex->model, 0))) == 1;
     bench->flop = cot_flop_of_step(&recipe->model, cot_model_shape(ex->model), patch, ex->outputs,
                                    r->samples);
     for (size_t i = 0; i < COT_PHASES; i++) bench->phases[i] = slowest(r, i);

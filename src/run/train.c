@@ -31,9 +31,7 @@ static void describe_run(const trainer *t)
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
     if (t->comm->group_size > 1)
         cot_info("exchange by %s, %s", cot_experiment_exchange(t->experiment),
-                 cot_soft_moe_shares_memory(cot_model_layer(t->experiment->model, 0))
-                     ? "in shared memory"
-                     : "by messages");
+                 cot_exchange_way(cot_soft_moe_exchange(cot_model_layer(t->experiment->model, 0))));
     cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);
