@@ -101,7 +101,7 @@ static cot_status round_of_steps(recorder *r, size_t steps)
 static cot_status measure(recorder *r, double seconds)
 {
     double fastest = DBL_MAX;
-    for (size_t i = 0; i < WARM_UP; i++) {
+    for (size_t i = 0; i < WARM_UP || r->t->tuner != NULL; i++) {
         double last = 0;
         bool whole = false;
         COT_TRY(step(r, &last, &whole));
