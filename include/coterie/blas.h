@@ -1,4 +1,5 @@
-/** Matrix products, by OpenBLAS. The one front through which the program multiplies.
+/** Matrix products: small ones by kernels of our own, all others by OpenBLAS. The one front through
+ * which the program multiplies.
  *
  * A product of one shape gives one element the same bits wherever its operands lie; products of
  * different shapes may not, because OpenBLAS chooses kernels by shape. So a call whose shape

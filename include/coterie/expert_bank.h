@@ -37,6 +37,12 @@ typedef struct cot_bank_rows {
     size_t first_hidden;    /**< row of the bank's memory for their first row */
 } cot_bank_rows;
 
+/** Take the weights as they are now, before forward passes whenever they may have changed; and add
+ * to the gradients what is left of backward passes, behind the last of them. Small experts are kept
+ * transposed too, see expert_bank.c. */
+void cot_expert_bank_load(cot_expert_bank *bank);
+void cot_expert_bank_finish(cot_expert_bank *bank);
+
 /** out [rows,D] = f_e(in [rows,D]) row by row. out may not alias in. */
 void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                              cot_real *out);

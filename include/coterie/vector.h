@@ -43,4 +43,10 @@ void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
 /** Every row of y [rows,cols] += x [cols]. */
 void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
 
+/** y [cols,rows] = x^T, x [rows,cols] with rows `ldx` apart. */
+void cot_copy_transposed(size_t rows, size_t cols, const cot_real *x, size_t ldx, cot_real *y);
+
+/** y [cols,rows], with rows `ldy` apart, += x^T, x [rows,cols]. */
+void cot_add_transposed(size_t rows, size_t cols, const cot_real *x, cot_real *y, size_t ldy);
+
 #endif

@@ -1,5 +1,8 @@
+#include "math/small_gemm.h"
+
 #include <coterie/blas.h>
 #include <coterie/status.h>
+#include <coterie/vector.h>
 
 #include <cblas.h>
 #include <limits.h>
@@ -16,11 +19,86 @@ static blasint leading(size_t n)
     return dimension(n > 0 ? n : 1);
 }
 
+/* The widest vectors that the processor has; valgrind hides those that it cannot follow. */
+static const cot_small_kernels *small_kernels(void)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f")) return &cot_small_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &cot_small_kernels_avx2;
+#endif
+    return &cot_small_kernels_plain;
+}
+
+/* ---- small products: what decides are the sizes that all rows of the result share, so that a row
+ * has the same bits in a product of any number of rows ---- */
+
+enum {
+    LEAST = 16,                  /* numbers along which vectors work */
+    MOST_OF_B = 64 << 10,        /* a quarter of a second-level cache */
+    MOST_FOR_DOTS = 12 << 10,    /* beyond, copying B into another order pays, as OpenBLAS does */
+    MOST_TO_TRANSPOSE = 8 << 10, /* what is transposed on the stack */
+    MOST_COLUMNS = 32,           /* where C transposed is worth its way back */
+    AT_ONCE = 64                 /* rows of it that come back together */
+};
+
+/* C^T = B^T A by strips of A's columns, so that vectors run along them: for few columns of B. */
+static void multiply_transposed(const cot_small_product *x)
+{
+    cot_real part[MOST_COLUMNS * AT_ONCE];
+    for (size_t i = 0; i < x->m; i += AT_ONCE) {
+        size_t rows = x->m - i < AT_ONCE ? x->m - i : AT_ONCE;
+        small_kernels()->wide(&(cot_small_product){x->n, rows, x->k, x->alpha, false, x->b, 1,
+                                                   x->ldb, x->a + i, x->a_col, part, rows});
+        cot_real *c = x->c + i * x->ldc;
+        if (!x->adds)
+            for (size_t r = 0; r < rows; r++) cot_fill(x->n, 0, c + r * x->ldc);
+        cot_add_transposed(x->n, rows, part, c, x->ldc);
+    }
+}
+
+/* With B [n,k], and k short: transposed, vectors can run along n. */
+static void multiply_by_transposed(const cot_small_product *x)
+{
+    cot_real b[MOST_TO_TRANSPOSE];
+    cot_small_product other = *x;
+    cot_copy_transposed(x->n, x->k, x->b, x->ldb, b);
+    other.b = b;
+    other.ldb = x->n;
+    small_kernels()->wide(&other);
+}
+
+/* Whether one of the ways above is for this product; then it is done. */
+static bool multiply_small(cot_transpose ta, cot_transpose tb, const cot_small_product *x)
+{
+    if (x->k == 0 || x->n * x->k > MOST_OF_B) return false;
+    if (tb == COT_N) {
+        if (ta == COT_T && x->n <= MOST_COLUMNS)
+            multiply_transposed(x);
+        else if (x->n >= LEAST)
+            small_kernels()->wide(x);
+        else
+            return false;
+        return true;
+    }
+    if (ta == COT_T) return false;
+    if (x->k < 2 * LEAST && x->n >= LEAST && x->n * x->k <= MOST_TO_TRANSPOSE)
+        multiply_by_transposed(x);
+    else if (x->k >= 2 * LEAST && x->n * x->k <= MOST_FOR_DOTS)
+        small_kernels()->dots(x);
+    else
+        return false;
+    return true;
+}
+
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,
               const cot_real *a, size_t lda, const cot_real *b, size_t ldb, cot_real beta,
               cot_real *c, size_t ldc)
 {
     if (m == 0 || n == 0) return;
+    const cot_small_product small = {
+        m, n, k, alpha, beta == 1, a, ta == COT_N ? lda : 1, ta == COT_N ? 1 : lda, b, ldb, c, ldc};
+    if ((beta == 0 || beta == 1) && multiply_small(ta, tb, &small)) return;
     CBLAS_TRANSPOSE op_a = ta == COT_N ? CblasNoTrans : CblasTrans;
     CBLAS_TRANSPOSE op_b = tb == COT_N ? CblasNoTrans : CblasTrans;
 #ifdef COT_DOUBLE

@@ -97,3 +97,15 @@ void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
 {
     for (size_t row = 0; row < rows; row++) cot_add(cols, x, y + row * cols);
 }
+
+void cot_copy_transposed(size_t rows, size_t cols, const cot_real *x, size_t ldx, cot_real *y)
+{
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = 0; i < rows; i++) y[j * rows + i] = x[i * ldx + j];
+}
+
+void cot_add_transposed(size_t rows, size_t cols, const cot_real *x, cot_real *y, size_t ldy)
+{
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = 0; i < rows; i++) y[j * ldy + i] += x[i * cols + j];
+}

@@ -13,7 +13,17 @@ struct cot_expert_bank {
      * only the sign. */
     cot_real *pre, *post;
     cot_real *dhidden; /* [expert_rows,H] */
+    /* [experts,H,D]: W1 and its gradient with D last, along which small matrices multiply fastest;
+     * NULL where experts are large. */
+    cot_real *w1_t, *dw1_t;
 };
+
+/* Beyond, BLAS copies a matrix into the order it wants at little cost. */
+static bool is_small(const cot_moe_shape *shape)
+{
+    const size_t most = (size_t)16 << 10;
+    return shape->D * shape->H <= most;
+}
 
 static cot_param *add_param(cot_params *params, const char *prefix, const char *part,
                             const char *axes, size_t E, size_t rows, size_t cols, size_t fan_in)
@@ -47,12 +57,18 @@ cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activati
     bank->pre = cot_alloc(rows * H, sizeof *bank->pre);
     bank->post = activation == COT_RELU ? bank->pre : cot_alloc(rows * H, sizeof *bank->post);
     bank->dhidden = cot_alloc(expert_rows * H, sizeof *bank->dhidden);
+    if (is_small(shape)) {
+        bank->w1_t = cot_alloc(bank->w1->rows * H * D, sizeof *bank->w1_t);
+        bank->dw1_t = cot_alloc(bank->w1->rows * H * D, sizeof *bank->dw1_t);
+    }
     return bank;
 }
 
 void cot_expert_bank_destroy(cot_expert_bank **bank)
 {
     if (*bank == NULL) return;
+    cot_free((*bank)->dw1_t);
+    cot_free((*bank)->w1_t);
     cot_free((*bank)->dhidden);
     if ((*bank)->post != (*bank)->pre) cot_free((*bank)->post);
     cot_free((*bank)->pre);
@@ -93,14 +109,79 @@ static void output(const cot_expert_bank *bank, const block *at, cot_real *out)
                         out + at->first * D);
 }
 
-/* hidden [n,H] = act(in w1 + b1). */
-static void hidden(cot_expert_bank *bank, const block *at, const cot_real *in)
+static cot_real *transposed_of(const cot_expert_bank *bank, cot_real *array, size_t e)
+{
+    return array + e * bank->shape.H * bank->shape.D;
+}
+
+void cot_expert_bank_load(cot_expert_bank *bank)
 {
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
+    if (bank->w1_t == NULL) return;
+    for (size_t e = 0; e < bank->w1->rows; e++)
+        cot_copy_transposed(D, H, of_expert(bank->w1, bank->w1->value, e), H,
+                            transposed_of(bank, bank->w1_t, e));
+}
+
+void cot_expert_bank_finish(cot_expert_bank *bank)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    if (bank->w1_t == NULL) return;
+    for (size_t e = 0; e < bank->w1->rows; e++)
+        cot_add_transposed(H, D, transposed_of(bank, bank->dw1_t, e),
+                           of_expert(bank->w1, bank->w1->grad, e), H);
+    cot_fill(bank->w1->rows * H * D, 0, bank->dw1_t);
+}
+
+/* to [n,H] = x [n,D] w1 */
+static void times_w1(const cot_expert_bank *bank, const block *at, const cot_real *x, cot_real *to)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    if (bank->w1_t != NULL)
+        cot_gemm(COT_N, COT_T, at->n, H, D, 1, x, D, transposed_of(bank, bank->w1_t, at->expert), D,
+                 0, to, H);
+    else
+        cot_gemm(COT_N, COT_N, at->n, H, D, 1, x, D,
+                 of_expert(bank->w1, bank->w1->value, at->expert), H, 0, to, H);
+}
+
+/* to [n,D] = dhidden [n,H] w1^T */
+static void times_w1_back(const cot_expert_bank *bank, const block *at, const cot_real *dhidden,
+                          cot_real *to)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    if (bank->w1_t != NULL)
+        cot_gemm(COT_N, COT_N, at->n, D, H, 1, dhidden, H,
+                 transposed_of(bank, bank->w1_t, at->expert), D, 0, to, D);
+    else
+        cot_gemm(COT_N, COT_T, at->n, D, H, 1, dhidden, H,
+                 of_expert(bank->w1, bank->w1->value, at->expert), H, 0, to, D);
+}
+
+/* dw1 += x^T dhidden */
+static void add_dw1(const cot_expert_bank *bank, const block *at, const cot_real *x,
+                    const cot_real *dhidden)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    if (bank->w1_t != NULL)
+        cot_gemm(COT_T, COT_N, H, D, at->n, 1, dhidden, H, x, D, 1,
+                 transposed_of(bank, bank->dw1_t, at->expert), D);
+    else
+        cot_gemm(COT_T, COT_N, D, H, at->n, 1, x, D, dhidden, H, 1,
+                 of_expert(bank->w1, bank->w1->grad, at->expert), H);
+}
+
+/* hidden [n,H] = act(in w1 + b1). */
+static void hidden(cot_expert_bank *bank, const block *at, const cot_real *in)
+{
+    const size_t H = bank->shape.H;
     cot_real *pre = bank->pre + at->hidden * H;
-    cot_gemm(COT_N, COT_N, at->n, H, D, 1, in + at->first * D, D,
-             of_expert(bank->w1, bank->w1->value, at->expert), H, 0, pre, H);
+    times_w1(bank, at, in + at->first * bank->shape.D, pre);
     if (bank->b1 != NULL)
         cot_add_to_rows(at->n, H, of_expert(bank->b1, bank->b1->value, at->expert), pre);
     cot_activate(bank->activation, at->n * H, pre, bank->post + at->hidden * H);
@@ -150,11 +231,9 @@ static void backward_inputs(cot_expert_bank *bank, const block *at, const cot_re
     cot_gemm(COT_N, COT_T, n, H, D, 1, dout + at->first * D, D,
              of_expert(bank->w2, bank->w2->value, e), D, 0, dhidden, H);
     cot_activate_backward(bank->activation, n * H, bank->pre + at->hidden * H, dhidden, dhidden);
-    cot_gemm(COT_T, COT_N, D, H, n, 1, in + at->first * D, D, dhidden, H, 1,
-             of_expert(bank->w1, bank->w1->grad, e), H);
+    add_dw1(bank, at, in + at->first * D, dhidden);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
-    cot_gemm(COT_N, COT_T, n, D, H, 1, dhidden, H, of_expert(bank->w1, bank->w1->value, e), H, 0,
-             din + at->first * D, D);
+    times_w1_back(bank, at, dhidden, din + at->first * D);
 }
 
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,

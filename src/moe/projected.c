@@ -26,7 +26,7 @@ bool cot_projected_pays(const cot_moe_shape *shape)
 {
     /* Multiply-adds of a step for one slot and number of D, forward and backward; the wide products
      * run about twice as fast as the many small ones. */
-    const size_t advantage = 2;
+    const size_t advantage = 1;
     size_t wide = 5 * shape->T * shape->H;
     size_t small = 7 * (shape->T + shape->H);
     return shape->P == 1 && wide <= advantage * small;

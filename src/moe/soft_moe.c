@@ -195,6 +195,8 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     const size_t chunks = cot_exchange_chunks(exchange);
     start(layer, COT_LEG_INPUTS, 0, chunks);
+    cot_expert_bank_load(layer->bank);
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     for (size_t c = 0; c < chunks; c++) {
         finish(layer, COT_LEG_INPUTS, c, c + 1);
         work_on_chunk(layer, c, forward_experts);
@@ -239,6 +241,8 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     }
     /* Half of the gradients of the weights can wait until all is on its way home. */
     for (size_t c = 0; waits && c < chunks; c++) work_on_chunk(layer, c, backward_outputs);
+    cot_expert_bank_finish(layer->bank);
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     finish(layer, COT_LEG_DINPUTS, 0, chunks);
     cot_router_dispatch_backward(router, grains, home, slots->home_in, dx);
     cot_ledger_mark(layer->ledger, COT_PHASE_DISPATCH);

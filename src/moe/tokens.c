@@ -70,6 +70,7 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
         cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
                            cot_gather_rows(k->x), k->xhat, k->x_inverse);
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
+    cot_expert_bank_load(k->bank);
     for (size_t b = 0; b < k->block_count; b++) {
         cot_partial leaf = cot_partial_tree_leaf(k->outputs);
         load_phi(k, &k->blocks[b]);
@@ -229,6 +230,7 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
     const size_t tokens = k->batch.samples * k->shape.T;
     tell_gradients(k, dy);
     for (size_t b = 0; b < k->block_count; b++) backward_block(k, &k->blocks[b], dx != NULL);
+    cot_expert_bank_finish(k->bank);
     cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     finish_gradients(k);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);

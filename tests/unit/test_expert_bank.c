@@ -160,8 +160,10 @@ static void check_values(cot_activation activation, bool bias)
         cot_params_grads(f.params)[i] = (cot_real)before;
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
+    cot_expert_bank_load(f.bank);
     cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
     cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
+    cot_expert_bank_finish(f.bank);
     for (size_t e = 0; e < OWNED; e++) {
         gradients sums = {{0}, {0}, {0}, {0}};
         for (size_t r = 0; r < cot_slots_rows(&f.slots, e); r++)
@@ -196,8 +198,10 @@ static void same_bits_for_any_shard(void **state)
     create(&f, COT_GELU, true);
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
+    cot_expert_bank_load(f.bank);
     cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
     cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
+    cot_expert_bank_finish(f.bank);
     for (size_t e = 0; e < OWNED; e++) {
         cot_params *params = cot_params_create(FIRST + e, FIRST + e + 1);
         cot_expert_bank *bank =
@@ -214,8 +218,10 @@ static void same_bits_for_any_shard(void **state)
         size_t from = f.first[e] * D;
         memcpy(in, f.in + from, n * sizeof *in);
         memcpy(dout, f.dout + from, n * sizeof *in);
+        cot_expert_bank_load(bank);
         cot_expert_bank_forward(bank, &at, in, out);
         cot_expert_bank_backward(bank, &at, in, dout);
+        cot_expert_bank_finish(bank);
         assert_same_bits(out, f.out + from, n);
         assert_same_bits(dout, dx + from, n);
         for (size_t i = 0; i < cot_params_count(params); i++) {

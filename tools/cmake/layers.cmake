@@ -34,6 +34,15 @@ endif()
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/base/version.c PROPERTIES COMPILE_DEFINITIONS
   "COTERIE_VERSION=\"${PROJECT_VERSION}\";COTERIE_REVISION=\"${COTERIE_REVISION}\";COTERIE_COMPILER=\"${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\"")
 
+# Kernels for wider vectors than the baseline has; src/math/blas.c takes them where the processor has
+# them too.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx2.c PROPERTIES
+    COMPILE_OPTIONS -march=x86-64-v3)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx512.c PROPERTIES
+    COMPILE_OPTIONS -march=x86-64-v4)
+endif()
+
 function(coterie_layer_target target precision suffix layer depends private)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.c)
   if(NOT sources)

@@ -1,0 +1,176 @@
+/* Short vectors of cot_real: AVX-512 or AVX2 with FMA where the compiler may use them, else two or
+ * four numbers that it maps to what there is. The double build always takes the latter. */
+#ifndef COTERIE_MATH_SIMD_H
+#define COTERIE_MATH_SIMD_H
+
+#include <coterie/real.h>
+
+#include <stddef.h>
+
+#define COT_INLINE static inline __attribute__((always_inline))
+
+#ifdef __clang__
+#define COT_UNROLL _Pragma("unroll")
+#else
+#define COT_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+#if defined(__AVX512F__) && !defined(COT_DOUBLE)
+
+#include <immintrin.h>
+
+typedef __m512 cot_vec;
+enum { COT_VEC = 16, COT_VEC_REGISTERS = 32 };
+
+/* The first n of 16 lanes. */
+typedef __mmask16 cot_vec_part;
+COT_INLINE cot_vec_part cot_vec_first(size_t n)
+{
+    return (cot_vec_part)((1u << n) - 1);
+}
+COT_INLINE cot_vec cot_vec_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+COT_INLINE cot_vec cot_vec_all(float x)
+{
+    return _mm512_set1_ps(x);
+}
+COT_INLINE cot_vec cot_vec_load(const float *x)
+{
+    return _mm512_loadu_ps(x);
+}
+COT_INLINE cot_vec cot_vec_load_part(const float *x, cot_vec_part part)
+{
+    return _mm512_maskz_loadu_ps(part, x);
+}
+COT_INLINE void cot_vec_store(float *y, cot_vec x)
+{
+    _mm512_storeu_ps(y, x);
+}
+COT_INLINE void cot_vec_store_part(float *y, cot_vec_part part, cot_vec x)
+{
+    _mm512_mask_storeu_ps(y, part, x);
+}
+/* a b + c, rounded once. */
+COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+/* sums[i] = the sum of x[i]'s lanes, i < 4, each in the same order. */
+COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
+{
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+    __m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(all), 1));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), high);
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
+
+#elif defined(__AVX2__) && defined(__FMA__) && !defined(COT_DOUBLE)
+
+#include <immintrin.h>
+
+typedef __m256 cot_vec;
+enum { COT_VEC = 8, COT_VEC_REGISTERS = 16 };
+
+/* All bits of the first n of 8 lanes. */
+typedef __m256i cot_vec_part;
+COT_INLINE cot_vec_part cot_vec_first(size_t n)
+{
+    __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes);
+}
+COT_INLINE cot_vec cot_vec_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+COT_INLINE cot_vec cot_vec_all(float x)
+{
+    return _mm256_set1_ps(x);
+}
+COT_INLINE cot_vec cot_vec_load(const float *x)
+{
+    return _mm256_loadu_ps(x);
+}
+COT_INLINE cot_vec cot_vec_load_part(const float *x, cot_vec_part part)
+{
+    return _mm256_maskload_ps(x, part);
+}
+COT_INLINE void cot_vec_store(float *y, cot_vec x)
+{
+    _mm256_storeu_ps(y, x);
+}
+COT_INLINE void cot_vec_store_part(float *y, cot_vec_part part, cot_vec x)
+{
+    _mm256_maskstore_ps(y, part, x);
+}
+COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
+{
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
+    __m256 all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+}
+
+#else
+
+typedef cot_real cot_vec __attribute__((vector_size(16)));
+enum { COT_VEC = 16 / sizeof(cot_real), COT_VEC_REGISTERS = 16 };
+
+typedef size_t cot_vec_part;
+COT_INLINE cot_vec_part cot_vec_first(size_t n)
+{
+    return n;
+}
+COT_INLINE cot_vec cot_vec_all(cot_real x)
+{
+    return (cot_vec){0} + x;
+}
+COT_INLINE cot_vec cot_vec_zero(void)
+{
+    return (cot_vec){0};
+}
+COT_INLINE cot_vec cot_vec_load_part(const cot_real *x, cot_vec_part part)
+{
+    cot_vec y = {0};
+    for (size_t i = 0; i < COT_VEC; i++)
+        if (i < part) y[i] = x[i];
+    return y;
+}
+COT_INLINE cot_vec cot_vec_load(const cot_real *x)
+{
+    cot_vec y;
+    __builtin_memcpy(&y, x, sizeof y);
+    return y;
+}
+COT_INLINE void cot_vec_store(cot_real *y, cot_vec x)
+{
+    __builtin_memcpy(y, &x, sizeof x);
+}
+COT_INLINE void cot_vec_store_part(cot_real *y, cot_vec_part part, cot_vec x)
+{
+    for (size_t i = 0; i < COT_VEC; i++)
+        if (i < part) y[i] = x[i];
+}
+/* a b + c, rounded twice. */
+COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
+{
+    return a * b + c;
+}
+COT_INLINE void cot_vec_sum4(const cot_vec x[4], cot_real sums[4])
+{
+    for (size_t i = 0; i < 4; i++) {
+        sums[i] = x[i][0];
+        for (size_t lane = 1; lane < COT_VEC; lane++) sums[i] += x[i][lane];
+    }
+}
+
+#endif
+
+#endif
