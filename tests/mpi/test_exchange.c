@@ -206,9 +206,15 @@ static void check_transport(const setting *s)
 static void check_setting(const setting *given)
 {
     if (rank_count() % given->replicas != 0) return;
+    static const struct {
+        size_t node_ranks, chunks;
+    } ways[] = {{0, 1}, {1, 1}, {1, 3}, {2, 2}, {3, 1}};
     setting s = *given;
-    for (s.node_ranks = 0; s.node_ranks < 4; s.node_ranks++)
-        for (s.chunks = 1; s.chunks <= 3; s.chunks++) check_transport(&s);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        s.node_ranks = ways[i].node_ranks;
+        s.chunks = ways[i].chunks;
+        check_transport(&s);
+    }
 }
 
 static void experts_of_every_number(void **state)

@@ -259,11 +259,9 @@ static void check_chunks(const fixture *f, size_t node_ranks, size_t chunks)
     create(&whole, f, comm_of_world(1));
     create_over(&cut, f, comm_of_world(1), COT_PLAN_SLOTS, node_ranks, chunks);
     size_t most = (f->experts + (size_t)rank_count() - 1) / (size_t)rank_count();
-    bool one_node = node_ranks >= (size_t)rank_count();
-    assert_on_every_rank(cot_exchange_chunks(cot_soft_moe_exchange(cut.layer)) == (one_node ? 1
-                                                                                   : chunks < most
-                                                                                       ? chunks
-                                                                                       : most));
+    size_t want = node_ranks >= (size_t)rank_count() ? 1 : chunks;
+    if (want > most) want = most;
+    assert_on_every_rank(cot_exchange_chunks(cot_soft_moe_exchange(cut.layer)) == want);
     for (size_t i = 0; i < BATCHES; i++) {
         run(&whole, batches[i]);
         run(&cut, batches[i]);
@@ -279,12 +277,11 @@ static void check_chunks(const fixture *f, size_t node_ranks, size_t chunks)
 
 static void any_number_of_chunks_like_one(void **state)
 {
-    static const size_t counts[] = {1, 2, 3, 7, 50};
+    static const size_t counts[] = {2, 3, 7, 50};
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++)
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
-            for (size_t node_ranks = 1; node_ranks <= 3; node_ranks++)
-                check_chunks(&fixtures[i], node_ranks, counts[c]);
+            check_chunks(&fixtures[i], 1 + c % 3, counts[c]);
 }
 
 /* By tokens: what the slots give, to rounding; and the same bits on every number of ranks, in
