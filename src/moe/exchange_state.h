@@ -21,7 +21,7 @@ typedef struct node_memory {
 
 /* One message to or from another rank: some slots of a pair of nodes, as this side sees them. */
 typedef struct message {
-    int peer, tag;
+    int peer;
     bool at_home;      /* this rank's node is that of the samples, not of the experts */
     size_t place;      /* row of the home buffer, or the owned one, where it begins */
     int count;         /* elements of `type` */
