@@ -17,8 +17,8 @@ void cot_linear_destroy(cot_linear **linear);
 void cot_linear_forward(const cot_linear *linear, const cot_grains *grains, const cot_real *x,
                         cot_real *y);
 
-/** From x and dy: dW = sum x^T dy and db = sum dy overwrite the parameters' grad with the sum over
- * this rank's grains; dx = dy W^T is overwritten, unless NULL. */
+/** From x and dy, after the forward pass: dW = sum x^T dy and db = sum dy overwrite the parameters'
+ * grad with the sum over this rank's grains; dx = dy W^T is overwritten, unless NULL. */
 void cot_linear_backward(cot_linear *linear, const cot_grains *grains, const cot_real *x,
                          const cot_real *dy, cot_real *dx);
 

@@ -21,7 +21,7 @@ struct cot_expert_bank {
 /* Beyond, BLAS copies a matrix into the order it wants at little cost. */
 static bool is_small(const cot_moe_shape *shape)
 {
-    const size_t most = (size_t)16 << 10;
+    const size_t most = (size_t)32 << 10;
     return shape->D * shape->H <= most;
 }
 
@@ -135,12 +135,13 @@ void cot_expert_bank_finish(cot_expert_bank *bank)
     cot_fill(bank->w1->rows * H * D, 0, bank->dw1_t);
 }
 
-/* to [n,H] = x [n,D] w1 */
+/* to [n,H] = x [n,D] w1; vectors run along H, or along D where H is too short for them. */
 static void times_w1(const cot_expert_bank *bank, const block *at, const cot_real *x, cot_real *to)
 {
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    if (bank->w1_t != NULL)
+    const size_t vector = 16;
+    if (bank->w1_t != NULL && H < vector)
         cot_gemm(COT_N, COT_T, at->n, H, D, 1, x, D, transposed_of(bank, bank->w1_t, at->expert), D,
                  0, to, H);
     else

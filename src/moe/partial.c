@@ -81,6 +81,12 @@ void cot_partial_tree_destroy(cot_partial_tree **tree_at)
     *tree_at = NULL;
 }
 
+void cot_partial_tree_set_root(cot_partial_tree *tree, const cot_partial *root)
+{
+    COT_ASSERT(tree->top == 0);
+    tree->stack[0] = *root;
+}
+
 cot_partial cot_partial_tree_leaf(cot_partial_tree *tree)
 {
     COT_ASSERT(tree->top < tree->levels);

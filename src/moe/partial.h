@@ -38,6 +38,9 @@ typedef struct cot_partial_tree cot_partial_tree;
  * `root`, which outlives it. */
 cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t width,
                                           const cot_partial *root);
+
+/** Before the first leaf: the result will be there instead. */
+void cot_partial_tree_set_root(cot_partial_tree *tree, const cot_partial *root);
 void cot_partial_tree_destroy(cot_partial_tree **tree);
 
 /** The next leaf, to be overwritten; then it is complete; and the sum of all of them is made, in

@@ -55,6 +55,34 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
         k->lse[t] = all.max[t] + (cot_real)log((double)all.sum[t]);
 }
 
+static void load_weights(cot_tokens *k)
+{
+    cot_expert_bank_load(k->bank);
+    for (size_t b = 0; b < k->block_count; b++) {
+        load_phi(k, &k->blocks[b]);
+        if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
+    }
+}
+
+/* All blocks' partial outputs of one grain, while they are in the cache. */
+static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
+{
+    const size_t T = k->shape.T;
+    const size_t first = cot_grain_begin(&k->batch.group, grain) - k->first_in_batch;
+    const size_t tokens = cot_grain_size(&k->batch.group, grain) * T;
+    const cot_partial root = {cot_parts_own(k->numerators) + first * T * k->shape.D,
+                              cot_parts_own(k->max) + first * T, cot_parts_own(k->sum) + first * T};
+    cot_partial_tree_set_root(k->outputs, &root);
+    for (size_t b = 0; b < k->block_count; b++) {
+        cot_partial leaf = cot_partial_tree_leaf(k->outputs);
+        tokens_unit u = tokens_unit_of(k, &k->blocks[b], grain);
+        tokens_unit_forward(k, &u, noise, &leaf);
+        cot_partial_tree_push(k->outputs, tokens);
+    }
+    cot_partial_tree_finish(k->outputs, tokens);
+    cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
+}
+
 void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
     const size_t T = k->shape.T;
@@ -70,19 +98,8 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
         cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
                            cot_gather_rows(k->x), k->xhat, k->x_inverse);
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
-    cot_expert_bank_load(k->bank);
-    for (size_t b = 0; b < k->block_count; b++) {
-        cot_partial leaf = cot_partial_tree_leaf(k->outputs);
-        load_phi(k, &k->blocks[b]);
-        if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
-        for (size_t g = grains->first; g < grains->end; g++) {
-            tokens_unit u = tokens_unit_of(k, &k->blocks[b], g);
-            tokens_unit_forward(k, &u, pass->noise, &leaf);
-        }
-        cot_partial_tree_push(k->outputs, k->batch.samples * T);
-    }
-    cot_partial_tree_finish(k->outputs, k->batch.samples * T);
-    cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
+    load_weights(k);
+    for (size_t g = grains->first; g < grains->end; g++) forward_grain(k, g, pass->noise);
     cot_parts_run(k->numerators, &k->batch);
     cot_parts_run(k->max, &k->batch);
     cot_parts_run(k->sum, &k->batch);

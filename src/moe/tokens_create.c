@@ -110,7 +110,7 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
     if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max), cot_parts_own(k->sum)};
-    k->outputs = cot_partial_tree_create(k->block_count, samples * T, D, &root);
+    k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
     root = cot_partial_plain(cot_parts_own(k->dmixed));
     k->dmixed_tree = cot_partial_tree_create(k->block_count, samples * T, D, &root);
     if (k->dxhat == NULL) return;

@@ -85,7 +85,7 @@ typedef struct tokens_unit {
 
 tokens_unit tokens_unit_of(const cot_tokens *k, tokens_block *b, size_t grain);
 
-/** What the unit's slots make of its samples' tokens, into the rows of `leaf`; noise NULL: none. */
+/** What the unit's slots make of its samples' tokens, into `leaf`; noise NULL: none. */
 void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *noise,
                          const cot_partial *leaf);
 

@@ -104,22 +104,19 @@ void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *n
                          const cot_partial *leaf)
 {
     const size_t T = k->shape.T;
-    const size_t D = k->shape.D;
-    cot_real *numerators = leaf->numerators + u->first * T * D;
     if (u->block->experts == 0) {
-        cot_partial rows = {numerators, leaf->max + u->first * T, leaf->sum + u->first * T};
-        cot_partial_clear(&rows, u->n * T, D);
+        cot_partial_clear(leaf, u->n * T, k->shape.D);
         return;
     }
-    weigh(k, u, noise, leaf->sum + u->first * T);
-    memcpy(leaf->max + u->first * T, u->max, u->n * T * sizeof *u->max);
+    weigh(k, u, noise, leaf->sum);
+    memcpy(leaf->max, u->max, u->n * T * sizeof *u->max);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     if (u->block->thin == NULL) {
-        forward_pieces(k, u, numerators);
+        forward_pieces(k, u, leaf->numerators);
         return;
     }
     cot_projected_unit thin = thin_unit(k, u);
-    cot_projected_forward(u->block->thin, &thin, numerators);
+    cot_projected_forward(u->block->thin, &thin, leaf->numerators);
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
 }
 
