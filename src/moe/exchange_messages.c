@@ -99,30 +99,33 @@ static void add_rows(cot_exchange *ex, draft *d, size_t place, size_t rows)
     d->blocks++;
 }
 
-/* The draft is complete; if it is this rank's to send or receive, list it. */
+/* The draft as a message to or from this rank of the group. */
+static void list_message(cot_exchange *ex, const draft *d, size_t peer)
+{
+    message *m = &ex->messages[ex->message_count++];
+    *m = (message){.peer = cot_comm_int(peer),
+                   .at_home = d->home == ex->nodes->mine,
+                   .place = (size_t)ex->places[0],
+                   .count = ex->lengths[0],
+                   .type = ex->row};
+    if (d->blocks == 1) return;
+    m->place = 0;
+    m->count = 1;
+    COT_MPI(MPI_Type_indexed(d->blocks, ex->lengths, ex->places, ex->row, &m->type));
+    COT_MPI(MPI_Type_commit(&m->type));
+}
+
+/* The draft is complete: deal it to a rank of either node, and begin another. */
 static void close_draft(cot_exchange *ex, draft *d)
 {
     const cot_nodes *nodes = ex->nodes;
     if (d->rows == 0) return;
     size_t home_rank = (d->number + d->owner) % cot_nodes_size(nodes, d->home);
     size_t owner_rank = (d->number + d->home) % cot_nodes_size(nodes, d->owner);
-    bool at_home = d->home == nodes->mine;
-    if ((at_home ? home_rank : owner_rank) == nodes->rank) {
-        size_t peer =
-            at_home ? nodes->begins[d->owner] + owner_rank : nodes->begins[d->home] + home_rank;
-        message *m = &ex->messages[ex->message_count++];
-        *m = (message){.peer = cot_comm_int(peer),
-                       .at_home = at_home,
-                       .place = (size_t)ex->places[0],
-                       .count = ex->lengths[0],
-                       .type = ex->row};
-        if (d->blocks > 1) {
-            m->place = 0;
-            m->count = 1;
-            COT_MPI(MPI_Type_indexed(d->blocks, ex->lengths, ex->places, ex->row, &m->type));
-            COT_MPI(MPI_Type_commit(&m->type));
-        }
-    }
+    if (d->home == nodes->mine && home_rank == nodes->rank)
+        list_message(ex, d, nodes->begins[d->owner] + owner_rank);
+    if (d->owner == nodes->mine && owner_rank == nodes->rank)
+        list_message(ex, d, nodes->begins[d->home] + home_rank);
     d->number++;
     d->rows = 0;
     d->blocks = 0;
