@@ -91,8 +91,9 @@ void cot_exchange_start(cot_exchange *exchange, cot_leg leg, size_t first, size_
 /** Wait until a chunk has arrived. */
 void cot_exchange_finish(cot_exchange *exchange, cot_leg leg, size_t chunk);
 
-/** Help on what is on its way, between two pieces of work: MPI moves nothing while it is not
- * called. Not collective. */
+/** Help on what is on its way, between two pieces of work, the more often the better: MPI moves
+ * nothing while it is not called, and a message needs several calls on either side. Not
+ * collective. */
 void cot_exchange_progress(cot_exchange *exchange);
 
 /** Start all chunks and finish them. */

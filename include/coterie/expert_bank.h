@@ -32,9 +32,11 @@ cot_expert_params cot_expert_bank_params(const cot_expert_bank *bank);
 /** Which rows are at work: consecutive experts of this rank, and where their hidden rows are kept
  * between the passes. */
 typedef struct cot_bank_rows {
-    const cot_slots *slots; /**< of these experts alone */
-    size_t first_expert;    /**< the first of them, among this rank's */
-    size_t first_hidden;    /**< row of the bank's memory for their first row */
+    const cot_slots *slots;       /**< of these experts alone */
+    size_t first_expert;          /**< the first of them, among this rank's */
+    size_t first_hidden;          /**< row of the bank's memory for their first row */
+    void (*pause)(void *context); /**< called between two products; NULL: nobody wants to be */
+    void *context;
 } cot_bank_rows;
 
 /** Take the weights as they are now, before forward passes whenever they may have changed; and add

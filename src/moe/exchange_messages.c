@@ -14,6 +14,9 @@
  * this size as little as longer ones. */
 enum { PIECE = 64 << 10 };
 
+/* Over TCP, a step of MPI's progress takes in one fragment at the most, of 64 KiB. */
+enum { POLLS = 16 };
+
 /* Two ranks list what is between them in the same order, and begin the legs in the same order: so
  * messages match without tags to tell them apart. */
 enum { TAG = 0 };
@@ -270,13 +273,20 @@ void cot_exchange_finish(cot_exchange *ex, cot_leg leg, size_t chunk)
     meet(ex, leg);
 }
 
-void cot_exchange_progress(cot_exchange *ex)
+/* Whether nothing of this leg is on its way; if something is, one step of MPI's progress. */
+static bool poll_leg(cot_exchange *ex, cot_leg leg)
 {
     int done = 0;
+    COT_MPI(MPI_Testall(cot_comm_int(ex->message_count), ex->requests[leg], &done,
+                        MPI_STATUSES_IGNORE));
+    return done != 0;
+}
+
+void cot_exchange_progress(cot_exchange *ex)
+{
     if (ex->nodes->count == 1) return;
     for (int leg = 0; leg < COT_LEGS; leg++)
-        COT_MPI(MPI_Testall(cot_comm_int(ex->message_count), ex->requests[leg], &done,
-                            MPI_STATUSES_IGNORE));
+        for (int i = 0; i < POLLS && !poll_leg(ex, (cot_leg)leg);) i++;
 }
 
 void cot_exchange_run(cot_exchange *ex, cot_leg leg)

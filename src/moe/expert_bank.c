@@ -97,6 +97,12 @@ static block block_of(const cot_bank_rows *rows, size_t e)
                    .n = cot_slots_rows(slots, e)};
 }
 
+/* Whoever has something to do between two products does it now. */
+static void pause(const cot_bank_rows *rows)
+{
+    if (rows->pause != NULL) rows->pause(rows->context);
+}
+
 /* out [n,D] = hidden w2 + b2. */
 static void output(const cot_expert_bank *bank, const block *at, cot_real *out)
 {
@@ -194,7 +200,9 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, c
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
         hidden(bank, &at, in);
+        pause(rows);
         output(bank, &at, out);
+        pause(rows);
     }
 }
 
@@ -221,8 +229,8 @@ static void backward_outputs(cot_expert_bank *bank, const block *at, const cot_r
 /* dhidden = dout w2^T, through the activation
  * dw1 += in^T dhidden, db1 += the sum of dhidden's rows
  * din = dhidden w1^T, over in or over dout */
-static void backward_inputs(cot_expert_bank *bank, const block *at, const cot_real *in,
-                            const cot_real *dout, cot_real *din)
+static void backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, const block *at,
+                            const cot_real *in, const cot_real *dout, cot_real *din)
 {
     const size_t n = at->n;
     const size_t e = at->expert;
@@ -232,9 +240,12 @@ static void backward_inputs(cot_expert_bank *bank, const block *at, const cot_re
     cot_gemm(COT_N, COT_T, n, H, D, 1, dout + at->first * D, D,
              of_expert(bank->w2, bank->w2->value, e), D, 0, dhidden, H);
     cot_activate_backward(bank->activation, n * H, bank->pre + at->hidden * H, dhidden, dhidden);
+    pause(rows);
     add_dw1(bank, at, in + at->first * D, dhidden);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
+    pause(rows);
     times_w1_back(bank, at, dhidden, din + at->first * D);
+    pause(rows);
 }
 
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
@@ -243,7 +254,7 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
         backward_outputs(bank, &at, dout);
-        backward_inputs(bank, &at, in, dout, dout);
+        backward_inputs(bank, rows, &at, in, dout, dout);
     }
 }
 
@@ -252,7 +263,7 @@ void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows 
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
-        backward_inputs(bank, &at, in, dout, in);
+        backward_inputs(bank, rows, &at, in, dout, in);
     }
 }
 
@@ -262,6 +273,7 @@ void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
         backward_outputs(bank, &at, dout);
+        pause(rows);
     }
 }
 

@@ -145,7 +145,12 @@ static void backward_both(cot_soft_moe *layer, const cot_bank_rows *rows)
     backward_outputs(layer, rows);
 }
 
-/* Expert by expert, with a look at the messages behind each. */
+static void help_messages(void *exchange)
+{
+    cot_exchange_progress(exchange);
+}
+
+/* Expert by expert, with a look at the messages between products. */
 static void work_on_chunk(cot_soft_moe *layer, size_t chunk, expert_work *work)
 {
     cot_exchange *exchange = layer->exchange;
@@ -153,9 +158,8 @@ static void work_on_chunk(cot_soft_moe *layer, size_t chunk, expert_work *work)
     for (size_t e = cot_exchange_chunk_begin(exchange, chunk);
          e < cot_exchange_chunk_begin(exchange, chunk + 1); e++) {
         cot_slots one = {1, owned->slots_per_expert, owned->samples + e, owned->first + e};
-        cot_bank_rows rows = {&one, e, owned->first[e] - owned->first[0]};
+        cot_bank_rows rows = {&one, e, owned->first[e] - owned->first[0], help_messages, exchange};
         work(layer, &rows);
-        cot_exchange_progress(exchange);
     }
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
 }
