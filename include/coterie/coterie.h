@@ -8,6 +8,7 @@
 #include <coterie/checkpoint.h>
 #include <coterie/clock.h>
 #include <coterie/comm.h>
+#include <coterie/costs.h>
 #include <coterie/data_summary.h>
 #include <coterie/dataset.h>
 #include <coterie/digest.h>

@@ -83,10 +83,10 @@ typedef enum cot_leg {
     COT_LEGS
 } cot_leg;
 
-/** Send the chunks [first, end) of this leg on their way. What is sent stays as it is, and must
- * until the chunk is finished; what arrives there belongs to the exchange. Collective over the
- * expert group, all in the same order, as all that follows. */
-void cot_exchange_start(cot_exchange *exchange, cot_leg leg, size_t first, size_t end);
+/** Send the chunks [first, end) of this leg on their way; the bytes that this rank sends. What is
+ * sent stays as it is, and must until the chunk is finished; what arrives there belongs to the
+ * exchange. Collective over the expert group, all in the same order, as all that follows. */
+size_t cot_exchange_start(cot_exchange *exchange, cot_leg leg, size_t first, size_t end);
 
 /** Wait until a chunk has arrived. */
 void cot_exchange_finish(cot_exchange *exchange, cot_leg leg, size_t chunk);

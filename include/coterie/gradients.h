@@ -21,11 +21,12 @@ void cot_gradients_destroy(cot_gradients **gradients);
 /** Before the first micro-batch of a step. Not collective. */
 void cot_gradients_begin(cot_gradients *gradients);
 
-/** After the backward pass of each micro-batch. Collective over the world. */
-void cot_gradients_add_batch(cot_gradients *gradients);
+/** After the backward pass of each micro-batch. Returns the bytes that this rank sent, here and
+ * below. Collective over the world. */
+size_t cot_gradients_add_batch(cot_gradients *gradients);
 
 /** After the last: the parameters' grad hold the whole gradient. Collective over the replica
  * group. */
-void cot_gradients_finish(cot_gradients *gradients);
+size_t cot_gradients_finish(cot_gradients *gradients);
 
 #endif

@@ -8,6 +8,7 @@
 #define COTERIE_METRICS_H
 
 #include <coterie/comm.h>
+#include <coterie/costs.h>
 #include <coterie/evaluate.h>
 
 typedef struct cot_metrics cot_metrics;
@@ -39,6 +40,7 @@ typedef struct cot_epoch_report {
     double seconds; /**< of training, in this call of the program */
     double samples_per_s;
     const cot_evaluation *test, *validation; /**< NULL: not evaluated, or no such split */
+    const cot_costs *costs;                  /**< of the steps that `seconds` counts */
 } cot_epoch_report;
 void cot_metrics_epoch(cot_metrics *metrics, const cot_epoch_report *report);
 
@@ -49,7 +51,9 @@ void cot_metrics_checkpoint(cot_metrics *metrics, uint64_t step, const char *fil
 void cot_metrics_warning(cot_metrics *metrics, uint64_t step, const char *format, ...)
     COT_PRINTF(3, 4);
 
-/** The last line of a call: why it ended ("finished", "steps", "signal"). */
-void cot_metrics_end(cot_metrics *metrics, uint64_t step, const char *reason, double seconds);
+/** The last line of a call: why it ended ("finished", "steps", "signal"), and what its steps cost.
+ */
+void cot_metrics_end(cot_metrics *metrics, uint64_t step, const char *reason, double seconds,
+                     const cot_costs *costs);
 
 #endif

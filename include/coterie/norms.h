@@ -15,8 +15,9 @@ typedef struct cot_norms cot_norms;
 cot_norms *cot_norms_create(const cot_comm *comm, const cot_params *params);
 void cot_norms_destroy(cot_norms **norms);
 
-/** Measure an array laid out as cot_params_values. Collective over the expert group. */
-void cot_norms_measure(cot_norms *norms, const cot_real *array);
+/** Measure an array laid out as cot_params_values. Returns the bytes that this rank sent.
+ * Collective over the expert group. */
+size_t cot_norms_measure(cot_norms *norms, const cot_real *array);
 
 /** Of the last array measured, the sum of squares of parameter i (cot_params_at), or of its expert
  * e if it is sharded (else e is 0). */

@@ -21,12 +21,15 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
 void cot_ordered_sum_destroy(cot_ordered_sum **sum);
 
 /** total [n] = the sum over ranks of part [n]; n is the same on every rank. total may be part, but
- * must not overlap it otherwise. Collective over comm. */
-void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
+ * must not overlap it otherwise. Returns the bytes that this rank sent: what it has of other ranks'
+ * segments, and its own segment's sum to each of them (MPI_Allreduce counts as much). Collective
+ * over comm. */
+size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
 
 /** values [n] = their sum over the ranks, in place: every rank gathers all, a part at a
- * time, and adds by the same tree; meant for sums that are small. Collective over comm. */
-void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values);
+ * time, and adds by the same tree; meant for sums that are small. Returns the bytes that this rank
+ * sent. Collective over comm. */
+size_t cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values);
 
 /** MPI's name of cot_real. */
 #ifdef COT_DOUBLE

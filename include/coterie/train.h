@@ -2,6 +2,7 @@
 #ifndef COTERIE_TRAIN_H
 #define COTERIE_TRAIN_H
 
+#include <coterie/costs.h>
 #include <coterie/recipe.h>
 
 /** What the command line adds to a recipe. */
@@ -12,6 +13,10 @@ typedef struct cot_train_options {
     const char *init;
     bool limits_steps;   /**< stop after so many steps of this call */
     uint64_t step_limit; /**< 0: write the initial state and stop */
+    /** Where the costs of the call go, the caller's to destroy, and trace.json with its first steps
+     * into the folder; NULL: neither. They come also when the call is stopped, not when it fails.
+     */
+    cot_costs **profile_out;
 } cot_train_options;
 
 /** Train as the recipe says into its output.dir. Collective over the world.

@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/train_report.h"
 
 #include <coterie/memory.h>
 #include <coterie/recipe.h>
@@ -14,10 +15,11 @@ typedef struct input {
     size_t override_count;
     const char **overrides; /* room for as many as there are arguments */
     cot_train_options train;
+    bool profiles, has_format, json;
 } input;
 
 /* Beyond any character: these options have long names only. */
-enum { KEY_RESUME = 256, KEY_SET, KEY_STEPS, KEY_INIT };
+enum { KEY_RESUME = 256, KEY_SET, KEY_STEPS, KEY_INIT, KEY_PROFILE, KEY_FORMAT };
 
 static const struct argp_option options[] = {
     {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
@@ -29,6 +31,11 @@ static const struct argp_option options[] = {
     {"steps", KEY_STEPS, "N", 0, "Stop after N steps of this call; 0 writes the initial state", 0},
     {"init", KEY_INIT, "FILE", 0, "Take the initial weights from a checkpoint, and nothing else",
      0},
+    {"profile", KEY_PROFILE, NULL, 0,
+     "Print in the end what a step cost, by phase, layer and rank, and write the course of the "
+     "first 20 steps of this call to trace.json",
+     0},
+    {"format", KEY_FORMAT, "text|json", 0, "How to print the profile", 0},
     {0}};
 
 static cot_status parse_steps(const char *text, cot_train_options *train)
@@ -55,6 +62,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_STEPS:
         return parse_steps(argument, &in->train) == COT_OK ? 0 : EINVAL;
+    case KEY_PROFILE:
+        in->profiles = true;
+        return 0;
+    case KEY_FORMAT:
+        in->has_format = true;
+        return cot_cli_parse_format(argument, &in->json) == COT_OK ? 0 : EINVAL;
     case ARGP_KEY_ARG:
         if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
         in->recipe = argument;
@@ -70,7 +83,7 @@ static const struct argp argp = {
     "RECIPE",
     "Train a model as a recipe says, on all ranks together, into the recipe's output.dir."
     "\vThe folder gets recipe.yaml, metrics.jsonl, checkpoint-<step>.h5, latest.h5, best.h5, "
-    "stats.h5 and at the end report.html. "
+    "stats.h5, with --profile trace.json, and at the end report.html. "
     "SIGTERM and SIGUSR1 save a checkpoint and end with exit code 75 (mpirun passes SIGUSR1 on); "
     "run the same command with --resume auto to go on.\n\n"
     "  mpirun -n 2 coterie train jobs/recipes/quickstart.yaml\n"
@@ -78,6 +91,19 @@ static const struct argp argp = {
     NULL,
     NULL,
     NULL};
+
+/* Train, and print a profile if one is wanted; also of a call that was stopped. */
+static cot_status train_recipe(const cot_comm *world, const cot_recipe *recipe, const input *in)
+{
+    cot_costs *profile = NULL;
+    cot_train_options train = in->train;
+    train.profile_out = in->profiles ? &profile : NULL;
+    cot_status status = cot_train(world, recipe, &train);
+    if (profile != NULL && world->rank == 0)
+        cot_train_print_profile(profile, world->size, recipe->output.dir, in->json);
+    cot_costs_destroy(&profile);
+    return status;
+}
 
 static cot_status train(const cot_comm *world, const input *in)
 {
@@ -87,9 +113,11 @@ static cot_status train(const cot_comm *world, const input *in)
         return cot_fail(COT_E_USAGE,
                         "train: --init and --resume %s exclude each other: that file has weights",
                         in->train.resume);
+    if (in->has_format && !in->profiles)
+        return cot_fail(COT_E_USAGE, "train: --format is for --profile; nothing else is printed");
     cot_recipe *recipe = NULL;
     COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
-    cot_status status = cot_train(world, recipe, &in->train);
+    cot_status status = train_recipe(world, recipe, in);
     cot_recipe_destroy(&recipe);
     return status;
 }

@@ -64,17 +64,24 @@ static void cut_segments(cot_ordered_sum *sum, size_t n)
     }
 }
 
-void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
+static size_t bytes_of(const cot_ordered_sum *sum, size_t n)
+{
+    size_t ranks = (size_t)sum->size;
+    size_t own = cot_shard_size(n, ranks, (size_t)sum->rank);
+    return (n - own + (ranks - 1) * own) * sizeof(cot_real);
+}
+
+size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
 {
     COT_ASSERT(n <= sum->capacity);
     if (sum->size == 1) {
         if (total != part) memcpy(total, part, n * sizeof *total);
-        return;
+        return 0;
     }
     if (!sum->ordered) {
         const void *send = total != part ? (const void *)part : MPI_IN_PLACE;
         COT_MPI(MPI_Allreduce(send, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
-        return;
+        return bytes_of(sum, n);
     }
     cut_segments(sum, n);
     COT_MPI(MPI_Alltoallv(part, sum->counts, sum->displs, COT_MPI_REAL, sum->parts, sum->mine,
@@ -82,9 +89,10 @@ void cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, 
     cot_tree_reduce((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->parts);
     COT_MPI(MPI_Allgatherv(sum->parts, sum->counts[sum->rank], COT_MPI_REAL, total, sum->counts,
                            sum->displs, COT_MPI_REAL, sum->comm));
+    return bytes_of(sum, n);
 }
 
-void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
+size_t cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
 {
     for (size_t first = 0; first < n; first += AT_ONCE) {
         size_t part = n - first < AT_ONCE ? n - first : AT_ONCE;
@@ -94,4 +102,5 @@ void cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
         cot_tree_reduce_double((size_t)sum->size, part, sum->doubles);
         memcpy(values + first, sum->doubles, part * sizeof *values);
     }
+    return ((size_t)sum->size - 1) * n * sizeof *values;
 }

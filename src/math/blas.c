@@ -6,6 +6,7 @@
 
 #include <cblas.h>
 #include <limits.h>
+#include <strings.h>
 
 static blasint dimension(size_t n)
 {
@@ -19,15 +20,37 @@ static blasint leading(size_t n)
     return dimension(n > 0 ? n : 1);
 }
 
-/* The widest vectors that the processor has; valgrind hides those that it cannot follow. */
-static const cot_small_kernels *small_kernels(void)
+/* Kernels for the vectors of the processor that OpenBLAS took this one for: one setting,
+ * OPENBLAS_CORETYPE, decides for both on a cluster of several kinds, and one name, cot_blas_core,
+ * says what decided. Where OpenBLAS has a name that is not here, the processor decides. */
+static const cot_small_kernels *choose_small_kernels(void)
 {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f")) return &cot_small_kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &cot_small_kernels_avx2;
+    static const char *const avx2[] = {"Haswell", "Zen", "Excavator"};
+    static const char *const older[] = {"Prescott",     "Core2",       "Penryn", "Dunnington",
+                                        "Nehalem",      "Sandybridge", "Athlon", "Opteron",
+                                        "Opteron_SSE3", "Barcelona",   "Bobcat", "Bulldozer",
+                                        "Piledriver",   "Steamroller", "Atom",   "Nano"};
+    const char *core = cot_blas_core();
+    for (size_t i = 0; i < sizeof older / sizeof *older; i++)
+        if (strcasecmp(core, older[i]) == 0) return &cot_small_kernels_plain;
+    bool takes_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    for (size_t i = 0; takes_avx2 && i < sizeof avx2 / sizeof *avx2; i++)
+        if (strcasecmp(core, avx2[i]) == 0) return &cot_small_kernels_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &cot_small_kernels_avx512;
+    if (takes_avx2) return &cot_small_kernels_avx2;
 #endif
     return &cot_small_kernels_plain;
+}
+
+/* Chosen once. */
+static const cot_small_kernels *small_kernels(void)
+{
+    static const cot_small_kernels *chosen;
+    if (chosen == NULL) chosen = choose_small_kernels();
+    return chosen;
 }
 
 /* ---- small products: what decides are the sizes that all rows of the result share, so that a row

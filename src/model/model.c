@@ -158,11 +158,13 @@ const cot_real *cot_model_forward(cot_model *model, const cot_pass *pass)
         cot_linear_forward(model->embed, &model->grains, model->tokens, model->x[0]);
     cot_ledger_mark(pass->ledger, COT_PHASE_DATA);
     for (size_t i = 0; i < model->options.layers; i++) {
+        cot_ledger_enter(pass->ledger, i);
         cot_soft_moe_forward(model->layers[i], pass, model->x[i], model->x[i + 1]);
         if (model->options.residual)
             cot_add(samples * shape->T * shape->D, model->x[i], model->x[i + 1]);
         cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
     }
+    cot_ledger_leave(pass->ledger);
     cot_head_forward(model->head, &model->grains, model->x[model->options.layers], model->outputs);
     cot_ledger_mark(pass->ledger, COT_PHASE_HEAD);
     return model->outputs;
@@ -177,6 +179,7 @@ void cot_model_backward(cot_model *model, const cot_real *doutputs)
     for (size_t i = model->options.layers; i-- > 0;) {
         /* Nobody wants the gradient with respect to the images. */
         cot_real *dx = i > 0 || model->embed != NULL ? model->dx : NULL;
+        cot_ledger_enter(model->ledger, i);
         cot_soft_moe_backward(model->layers[i], model->dy, dx);
         if (dx == NULL) break;
         if (model->options.residual) cot_add(numbers, model->dy, dx);
@@ -184,6 +187,7 @@ void cot_model_backward(cot_model *model, const cot_real *doutputs)
         model->dx = model->dy;
         model->dy = dx;
     }
+    cot_ledger_leave(model->ledger);
     if (model->embed != NULL)
         cot_linear_backward(model->embed, &model->grains, model->tokens, model->dy, NULL);
     cot_ledger_mark(model->ledger, COT_PHASE_DATA);

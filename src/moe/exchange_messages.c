@@ -108,6 +108,7 @@ static void list_message(cot_exchange *ex, const draft *d, size_t peer)
     message *m = &ex->messages[ex->message_count++];
     *m = (message){.peer = cot_comm_int(peer),
                    .at_home = d->home == ex->nodes->mine,
+                   .rows = d->rows,
                    .place = (size_t)ex->places[0],
                    .count = ex->lengths[0],
                    .type = ex->row};
@@ -234,33 +235,38 @@ static void meet(cot_exchange *ex, cot_leg leg)
     if (home != NULL) cot_shared_sync(home);
 }
 
-/* Of the messages in [first, end), those that this rank receives, or those that it sends. */
-static void post(cot_exchange *ex, cot_leg leg, size_t first, size_t end, bool receives)
+/* Of the messages in [first, end), those that this rank receives, or those that it sends; their
+ * bytes. */
+static size_t post(cot_exchange *ex, cot_leg leg, size_t first, size_t end, bool receives)
 {
     const path way = path_of(ex, leg);
+    size_t sum = 0;
     for (size_t i = first; i < end; i++) {
         const message *m = &ex->messages[i];
         if ((m->at_home == way.to_owner) == receives) continue;
         cot_real *rows = (m->at_home ? way.home : way.owned) + m->place * ex->width;
         MPI_Request *request = &ex->requests[leg][i];
+        sum += m->rows;
         if (receives)
             COT_MPI(MPI_Irecv(rows, m->count, m->type, m->peer, TAG, ex->comm->group, request));
         else
             COT_MPI(MPI_Isend(rows, m->count, m->type, m->peer, TAG, ex->comm->group, request));
     }
+    return sum * ex->width * sizeof(cot_real);
 }
 
-void cot_exchange_start(cot_exchange *ex, cot_leg leg, size_t first, size_t end)
+size_t cot_exchange_start(cot_exchange *ex, cot_leg leg, size_t first, size_t end)
 {
-    if (ex->nodes->count == 1) return;
+    if (ex->nodes->count == 1) return 0;
     const path way = path_of(ex, leg);
     const size_t *members = ex->nodes->begins + ex->nodes->mine;
     meet(ex, leg);
-    post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], true);
-    post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], false);
+    (void)post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], true);
+    size_t bytes = post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], false);
     for (size_t m = members[0]; m < members[1]; m++)
         copy_for(ex, m, way.to_owner, way.to_owner ? way.home : way.owned,
                  way.to_owner ? way.owned : way.home, first, end);
+    return bytes;
 }
 
 void cot_exchange_finish(cot_exchange *ex, cot_leg leg, size_t chunk)
@@ -291,6 +297,6 @@ void cot_exchange_progress(cot_exchange *ex)
 
 void cot_exchange_run(cot_exchange *ex, cot_leg leg)
 {
-    cot_exchange_start(ex, leg, 0, ex->chunks);
+    (void)cot_exchange_start(ex, leg, 0, ex->chunks);
     for (size_t c = 0; c < ex->chunks; c++) cot_exchange_finish(ex, leg, c);
 }

@@ -22,7 +22,8 @@ typedef struct node_memory {
 /* One message to or from another rank: some slots of a pair of nodes, as this side sees them. */
 typedef struct message {
     int peer;
-    bool at_home;      /* this rank's node is that of the samples, not of the experts */
+    bool at_home; /* this rank's node is that of the samples, not of the experts */
+    size_t rows;
     size_t place;      /* row of the home buffer, or the owned one, where it begins */
     int count;         /* elements of `type` */
     MPI_Datatype type; /* a row, or rows in several places, which the message frees */

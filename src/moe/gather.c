@@ -87,6 +87,13 @@ void cot_gather_run(cot_gather *gather, const cot_group_batch *batch)
                            gather->displs, COT_MPI_REAL, gather->comm->group));
 }
 
+size_t cot_gather_bytes(const cot_gather *gather, const cot_group_batch *batch)
+{
+    if (gather->shared != NULL) return 0;
+    size_t others = (size_t)gather->comm->group_size - 1;
+    return others * batch->here * gather->width * sizeof(cot_real);
+}
+
 void cot_gather_wait(cot_gather *gather)
 {
     if (gather->shared != NULL) cot_shared_meet(gather->shared);
@@ -158,6 +165,12 @@ void cot_parts_run(cot_parts *parts, const cot_group_batch *batch)
     }
     COT_MPI(MPI_Alltoallv(parts->own, parts->counts, parts->displs, COT_MPI_REAL, parts->arrived,
                           parts->mine, parts->mine_displs, COT_MPI_REAL, parts->comm->group));
+}
+
+size_t cot_parts_bytes(const cot_parts *parts, const cot_group_batch *batch)
+{
+    if (parts->shared != NULL) return 0;
+    return (batch->samples - batch->here) * parts->width * sizeof(cot_real);
 }
 
 cot_real *cot_parts_of(const cot_parts *parts, const cot_group_batch *batch, size_t member)

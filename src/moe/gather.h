@@ -35,6 +35,10 @@ void cot_gather_destroy(cot_gather **gather);
 cot_real *cot_gather_rows(const cot_gather *gather);
 void cot_gather_run(cot_gather *gather, const cot_group_batch *batch);
 
+/** Bytes that this rank's rows are to others, in one cot_gather_run; 0 in shared memory. Not
+ * collective. */
+size_t cot_gather_bytes(const cot_gather *gather, const cot_group_batch *batch);
+
 /** Wait until all ranks have read what they need, before the next rows are written. */
 void cot_gather_wait(cot_gather *gather);
 
@@ -49,6 +53,10 @@ void cot_parts_destroy(cot_parts **parts);
 /** This rank's rows [samples,width], to be written before cot_parts_run. Not collective. */
 cot_real *cot_parts_own(const cot_parts *parts);
 void cot_parts_run(cot_parts *parts, const cot_group_batch *batch);
+
+/** Bytes that this rank sends to others in one cot_parts_run; 0 in shared memory. Not collective.
+ */
+size_t cot_parts_bytes(const cot_parts *parts, const cot_group_batch *batch);
 
 /** Behind it: what rank `member` has on this rank's samples, [here,width]. The home may overwrite
  * it. Not collective. */

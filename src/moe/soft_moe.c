@@ -166,14 +166,20 @@ static void work_on_chunk(cot_soft_moe *layer, size_t chunk, expert_work *work)
 
 static void start(cot_soft_moe *layer, cot_leg leg, size_t first, size_t end)
 {
-    cot_exchange_start(layer->exchange, leg, first, end);
-    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
+    size_t bytes = cot_exchange_start(layer->exchange, leg, first, end);
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, bytes);
+    if (cot_exchange_nodes(layer->exchange) == 1) return;
+    for (size_t c = first; c < end; c++) cot_ledger_launched(layer->ledger, COT_PHASE_EXCHANGE);
 }
 
 static void finish(cot_soft_moe *layer, cot_leg leg, size_t first, size_t end)
 {
-    for (size_t c = first; c < end; c++) cot_exchange_finish(layer->exchange, leg, c);
-    cot_ledger_mark(layer->ledger, COT_PHASE_EXCHANGE);
+    bool launched = cot_exchange_nodes(layer->exchange) > 1;
+    for (size_t c = first; c < end; c++) {
+        cot_exchange_finish(layer->exchange, leg, c);
+        if (launched) cot_ledger_landed(layer->ledger, COT_PHASE_EXCHANGE);
+    }
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, 0);
 }
 
 static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x,
@@ -191,7 +197,7 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     }
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     if (layer->has_kept) cot_exchange_plan_kept(exchange, pass->samples, layer->used);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, 0);
     const uint8_t *kept = cot_soft_moe_kept(layer);
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);

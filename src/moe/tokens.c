@@ -92,8 +92,9 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     k->first_in_batch = cot_grains_begin(grains);
     k->ledger = pass->ledger;
     memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
-    cot_gather_run(k->x, &k->batch);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_gather_run(k->x, &k->batch);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, &k->batch));
     if (cot_router_normalizes(&k->options.router))
         cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
                            cot_gather_rows(k->x), k->xhat, k->x_inverse);
@@ -103,7 +104,9 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     cot_parts_run(k->numerators, &k->batch);
     cot_parts_run(k->max, &k->batch);
     cot_parts_run(k->sum, &k->batch);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE,
+                    cot_parts_bytes(k->numerators, &k->batch) + cot_parts_bytes(k->max, &k->batch) +
+                        cot_parts_bytes(k->sum, &k->batch));
     merge_members(k, part_of);
     finish_outputs(k, y);
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
@@ -130,7 +133,8 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
     cot_gather_run(k->dy, &k->batch);
     cot_gather_run(k->marks, &k->batch);
-    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE,
+                    cot_gather_bytes(k->dy, &k->batch) + cot_gather_bytes(k->marks, &k->batch));
 }
 
 /* One block's share of the gradients of the scale and of Phi; with C = Xhat^T dL:
@@ -184,14 +188,14 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
     bool inputs = k->options.router.normalize == COT_NORMALIZE_INPUTS;
     cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     cot_parts_run(k->dmixed, &k->batch);
-    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, cot_parts_bytes(k->dmixed, &k->batch));
     merge_members(k, dmixed_part);
     const cot_real *dmixed = dmixed_part(k, 0).numerators;
     const cot_real *dxhat = dmixed;
     if (k->dxhat != NULL) {
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
         cot_parts_run(k->dxhat, &k->batch);
-        cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
+        cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, cot_parts_bytes(k->dxhat, &k->batch));
         merge_members(k, dxhat_part);
         dxhat = dxhat_part(k, 0).numerators;
     }
@@ -259,5 +263,5 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
     }
     /* Nobody writes tokens of the next batch before all are done with these. */
     cot_gather_wait(k->x);
-    cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, 0);
 }

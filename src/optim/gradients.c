@@ -48,23 +48,24 @@ void cot_gradients_begin(cot_gradients *gradients)
     cot_fill(cot_params_sharded_size(gradients->params), 0, sharded_grads(gradients));
 }
 
-void cot_gradients_add_batch(cot_gradients *gradients)
+size_t cot_gradients_add_batch(cot_gradients *gradients)
 {
     size_t n = cot_params_replicated_size(gradients->params);
     cot_real *batch = cot_params_grads(gradients->params);
-    cot_ordered_sum_real(gradients->over_ranks, n, batch, batch);
+    size_t sent = cot_ordered_sum_real(gradients->over_ranks, n, batch, batch);
     if (gradients->batches++ == 0)
         memcpy(gradients->sum, batch, n * sizeof *batch);
     else
         cot_add(n, batch, gradients->sum);
+    return sent;
 }
 
-void cot_gradients_finish(cot_gradients *gradients)
+size_t cot_gradients_finish(cot_gradients *gradients)
 {
     size_t replicated = cot_params_replicated_size(gradients->params);
     size_t sharded = cot_params_sharded_size(gradients->params);
     memcpy(cot_params_grads(gradients->params), gradients->sum, replicated * sizeof(cot_real));
-    if (gradients->over_replicas == NULL) return;
+    if (gradients->over_replicas == NULL) return 0;
     cot_real *experts = sharded_grads(gradients);
-    cot_ordered_sum_real(gradients->over_replicas, sharded, experts, experts);
+    return cot_ordered_sum_real(gradients->over_replicas, sharded, experts, experts);
 }

@@ -48,21 +48,23 @@ void cot_norms_destroy(cot_norms **norms)
     *norms = NULL;
 }
 
-/* Each rank has the squares of its own experts; all get all. */
-static void gather_experts(cot_norms *norms, size_t experts, double *squares)
+/* Each rank has the squares of its own experts; all get all. Returns the bytes sent. */
+static size_t gather_experts(cot_norms *norms, size_t experts, double *squares)
 {
     size_t ranks = (size_t)norms->comm->group_size;
-    if (ranks == 1) return;
+    if (ranks == 1) return 0;
     for (size_t r = 0; r < ranks; r++) {
         norms->counts[r] = cot_comm_int(cot_shard_size(experts, ranks, r));
         norms->displs[r] = cot_comm_int(cot_shard_begin(experts, ranks, r));
     }
     COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, squares, norms->counts,
                            norms->displs, MPI_DOUBLE, norms->comm->group));
+    return (ranks - 1) * (size_t)norms->counts[norms->comm->group_rank] * sizeof *squares;
 }
 
-void cot_norms_measure(cot_norms *norms, const cot_real *array)
+size_t cot_norms_measure(cot_norms *norms, const cot_real *array)
 {
+    size_t sent = 0;
     for (size_t i = 0; i < cot_params_count(norms->params); i++) {
         const cot_param *param = cot_params_at(norms->params, i);
         const cot_real *part = array + param->offset;
@@ -75,8 +77,9 @@ void cot_norms_measure(cot_norms *norms, const cot_real *array)
             const cot_real *expert = part + e * param->row_size;
             squares[param->first_row + e] = cot_dot_double(param->row_size, expert, expert);
         }
-        gather_experts(norms, param->dims[0], squares);
+        sent += gather_experts(norms, param->dims[0], squares);
     }
+    return sent;
 }
 
 double cot_norms_squares(const cot_norms *norms, size_t i, size_t e)

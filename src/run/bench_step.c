@@ -5,7 +5,6 @@
 #include <coterie/memory.h>
 
 #include <float.h>
-#include <string.h>
 
 enum { ROUNDS = 10, WARM_UP = 4, PEAK_SIZE = 2048, COLUMNS = COT_PHASES + 2 };
 
@@ -14,7 +13,6 @@ enum { COLUMN_STEP = COT_PHASES, COLUMN_BUSY };
 
 typedef struct recorder {
     trainer *t;
-    cot_ledger ledger;
     size_t samples;         /* of a whole batch */
     size_t count, capacity; /* steps measured */
     double *times;          /* [COLUMNS, capacity] */
@@ -53,7 +51,7 @@ static cot_status step(recorder *r, double *seconds_out, bool *whole_out)
     step_result result;
     if (t->state.progress.batch == cot_sampler_batches(t->sampler)) trainer_next_epoch(t);
     *whole_out = cot_sampler_batch_size(t->sampler, t->state.progress.batch) == r->samples;
-    memset(r->ledger.seconds, 0, sizeof r->ledger.seconds);
+    cot_ledger_clear(t->ledger);
     double started = cot_seconds();
     COT_TRY(trainer_step(t, &result));
     *seconds_out = cot_seconds() - started;
@@ -62,8 +60,11 @@ static cot_status step(recorder *r, double *seconds_out, bool *whole_out)
 
 static void record(recorder *r, double seconds)
 {
-    const double *phases = r->ledger.seconds;
-    for (size_t i = 0; i < COT_PHASES; i++) r->times[i * r->capacity + r->count] = phases[i];
+    double phases[COT_PHASES];
+    for (size_t i = 0; i < COT_PHASES; i++) {
+        phases[i] = cot_ledger_seconds(r->t->ledger, (cot_phase)i);
+        r->times[i * r->capacity + r->count] = phases[i];
+    }
     r->times[COLUMN_STEP * r->capacity + r->count] = seconds;
     r->times[COLUMN_BUSY * r->capacity + r->count] =
         seconds - phases[COT_PHASE_EXCHANGE] - phases[COT_PHASE_SUMS];
@@ -157,7 +158,6 @@ cot_status cot_bench_step(const cot_comm *world, const cot_recipe *recipe, doubl
     cot_status status = trainer_create(&t, world);
     if (status != COT_OK) goto destroy_trainer;
     recorder r = recorder_create(&t);
-    t.experiment->ledger = &r.ledger;
     status = measure(&r, seconds);
     if (status == COT_OK) summarize(&r, bench_out);
     recorder_destroy(&r);

@@ -120,19 +120,21 @@ cot_status cot_evaluate(cot_experiment *ex, cot_split split, cot_selector *selec
     const cot_dataset_info *info = cot_dataset_info_of(ex->dataset);
     COT_TRY(cot_dataset_check_split(info, split));
     double started = cot_seconds();
-    cot_ledger ledger = {0};
     cot_ledger *outer = ex->ledger;
     cot_evaluation evaluation = {.samples = info->samples[split], .classes = info->classes};
     evaluation.class_samples = cot_alloc(info->classes, sizeof *evaluation.class_samples);
     evaluation.class_correct = cot_alloc(info->classes, sizeof *evaluation.class_correct);
-    ex->ledger = &ledger;
+    ex->ledger = cot_ledger_create(0);
     cot_status status = evaluate_split(ex, split, selector, observer, &evaluation);
+    for (int i = 0; i < COT_PHASES; i++)
+        evaluation.phase_seconds[i] = cot_ledger_seconds(ex->ledger, (cot_phase)i);
+    cot_ledger_destroy(&ex->ledger);
     ex->ledger = outer;
     if (status != COT_OK) {
         cot_evaluation_free(&evaluation);
         return status;
     }
-    COT_MPI(MPI_Allreduce(ledger.seconds, evaluation.phase_seconds, COT_PHASES, MPI_DOUBLE, MPI_MAX,
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, evaluation.phase_seconds, COT_PHASES, MPI_DOUBLE, MPI_MAX,
                           ex->comm->world));
     evaluation.seconds = cot_seconds() - started;
     *evaluation_out = evaluation;

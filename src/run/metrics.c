@@ -1,3 +1,5 @@
+#include "run/costs_json.h"
+
 #include <coterie/log.h>
 #include <coterie/memory.h>
 #include <coterie/metrics.h>
@@ -156,6 +158,7 @@ void cot_metrics_epoch(cot_metrics *metrics, const cot_epoch_report *report)
     json_object_set_new(event, "learning_rate", number(report->learning_rate));
     json_object_set_new(event, "seconds", number(report->seconds));
     json_object_set_new(event, "samples_per_s", number(report->samples_per_s));
+    json_object_set_new(event, "ledger", cot_costs_json(report->costs));
     write_event(metrics, event);
 }
 
@@ -182,9 +185,11 @@ void cot_metrics_warning(cot_metrics *metrics, uint64_t step, const char *format
                                    "message", message));
 }
 
-void cot_metrics_end(cot_metrics *metrics, uint64_t step, const char *reason, double seconds)
+void cot_metrics_end(cot_metrics *metrics, uint64_t step, const char *reason, double seconds,
+                     const cot_costs *costs)
 {
     if (metrics->file == NULL) return;
-    write_event(metrics, json_pack("{s:s, s:I, s:s, s:o}", "event", "end", "step", (json_int_t)step,
-                                   "reason", reason, "seconds", number(seconds)));
+    write_event(metrics, json_pack("{s:s, s:I, s:s, s:o, s:o}", "event", "end", "step",
+                                   (json_int_t)step, "reason", reason, "seconds", number(seconds),
+                                   "ledger", cot_costs_json(costs)));
 }

@@ -18,18 +18,17 @@ size_t specialize_timed_batches(const specializer *s)
 /* One forward pass; times a sample, the same on every rank. */
 static void time_batch(specializer *s, size_t index, cot_selector *selector, double times[TIMES])
 {
-    cot_ledger ledger = {0};
     cot_batch batch = specialize_batch(s, index);
     MPI_Comm world = s->ex->comm->world;
     COT_MPI(MPI_Barrier(world));
+    s->ex->ledger = cot_ledger_create(0);
     double started = cot_seconds();
-    s->ex->ledger = &ledger;
-    cot_ledger_start(&ledger);
+    cot_ledger_start(s->ex->ledger);
     (void)cot_experiment_forward(s->ex, &batch, NULL, selector);
-    s->ex->ledger = NULL;
     times[0] = cot_seconds() - started;
-    times[1] = ledger.seconds[COT_PHASE_EXPERTS];
-    times[2] = ledger.seconds[COT_PHASE_EXCHANGE];
+    times[1] = cot_ledger_seconds(s->ex->ledger, COT_PHASE_EXPERTS);
+    times[2] = cot_ledger_seconds(s->ex->ledger, COT_PHASE_EXCHANGE);
+    cot_ledger_destroy(&s->ex->ledger);
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, times, TIMES, MPI_DOUBLE, MPI_MAX, world));
     for (size_t i = 0; i < TIMES; i++) times[i] /= (double)batch.samples;
 }

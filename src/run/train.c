@@ -98,7 +98,8 @@ static void report_epoch(trainer *t, const cot_evaluation *test, const cot_evalu
                                .seconds = t->epoch_seconds,
                                .samples_per_s = (double)t->epoch_call_samples / t->epoch_seconds,
                                .test = test,
-                               .validation = validation};
+                               .validation = validation,
+                               .costs = t->costs};
     cot_metrics_epoch(t->metrics, &report);
     cot_display_epoch(t->display, &report);
 }
@@ -114,6 +115,7 @@ static cot_status evaluate_epoch(trainer *t, double rate)
     bool has_test = false;
     bool has_validation = false;
     cot_status status = COT_OK;
+    trainer_costs_of_epoch(t);
     if (due) status = evaluate_deciding(t, COT_SPLIT_VALIDATION, &validation, &has_validation);
     if (due && status == COT_OK)
         status = has_validation ? evaluate_split(t, COT_SPLIT_TEST, NULL, &test, &has_test)
@@ -158,7 +160,10 @@ static cot_status train_steps(trainer *t, const char **reason)
         bool epoch_ended = progress->batch == cot_sampler_batches(t->sampler);
         if (epoch_ended || progress->step == t->total_steps)
             COT_TRY(evaluate_epoch(t, result.report.learning_rate));
-        if (epoch_ended) trainer_next_epoch(t);
+        if (epoch_ended) {
+            trainer_next_epoch(t);
+            trainer_costs_next_epoch(t);
+        }
         if (trainer_wants_save(t, epoch_ended)) COT_TRY(trainer_save(t));
         if (result.stop && progress->step < t->total_steps) {
             *reason = stopped;
@@ -173,6 +178,7 @@ static cot_status run(trainer *t)
 {
     const char *reason = finished;
     trainer_stats_create(t);
+    trainer_costs_create(t);
     describe_run(t);
     COT_TRY(trainer_begin(t));
     t->first_step = t->state.progress.step;
@@ -185,8 +191,11 @@ static cot_status run(trainer *t)
                                         cot_sampler_batches(t->sampler));
     COT_TRY(train_steps(t, &reason));
     COT_TRY(trainer_save(t));
-    cot_metrics_end(t->metrics, t->state.progress.step, reason, cot_seconds() - t->call_started);
+    trainer_costs_of_call(t);
+    cot_metrics_end(t->metrics, t->state.progress.step, reason, cot_seconds() - t->call_started,
+                    t->costs);
     COT_TRY(cot_comm_agree(t->comm, cot_metrics_status(t->metrics)));
+    COT_TRY(trainer_costs_profile(t));
     t->has_finished = reason == finished;
     if (reason != stopped) return COT_OK;
     bool resumes = t->options->resume != NULL && strcmp(t->options->resume, "auto") == 0;
@@ -207,6 +216,7 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     cot_display_destroy(&t.display);
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
+    trainer_costs_destroy(&t);
     trainer_stats_destroy(&t);
     trainer_destroy(&t);
     if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);

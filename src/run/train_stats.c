@@ -108,6 +108,27 @@ bool trainer_stats_observe(trainer *t, cot_observer *observer_out)
     return true;
 }
 
+static void list_costs(const cot_costs *costs, cot_catalog *catalog)
+{
+    static const struct {
+        const char *name, *units, *meaning;
+    } kinds[COT_COST_KINDS] = {
+        [COT_COST_SECONDS] = {"timing/step_seconds", "s", "time of a training step"},
+        [COT_COST_BYTES] = {"timing/step_bytes", "B", "bytes that a rank sends in a step"},
+        [COT_COST_EXPOSED] = {"timing/step_exposed", "s", "of the time, that in communication"},
+        [COT_COST_HIDDEN] = {"timing/step_hidden", "s", "communication beside other work"}};
+    const size_t numbers = (costs->layers + 1) * COT_PHASES * COT_RANGE_SIZE;
+    cot_catalog_add_axis(catalog, "place", costs->layers + 1,
+                         "Soft MoE layer; the last: outside of layers");
+    cot_catalog_add_axis(catalog, "phase", COT_PHASES,
+                         "data, route, dispatch, exchange, experts, combine, head, sums, update");
+    cot_catalog_add_axis(catalog, "over_ranks", COT_RANGE_SIZE,
+                         "min, mean, max, rank with the max");
+    for (size_t i = 0; i < COT_COST_KINDS; i++)
+        cot_catalog_add_reals(catalog, kinds[i].name, "place,phase,over_ranks", kinds[i].units,
+                              kinds[i].meaning, costs->numbers + i * numbers);
+}
+
 static void list_times(const trainer *t, const cot_evaluation *evaluation, cot_catalog *catalog)
 {
     struct trainer_stats *stats = t->stats;
@@ -117,6 +138,7 @@ static void list_times(const trainer *t, const cot_evaluation *evaluation, cot_c
                           &stats->seconds);
     cot_catalog_add_reals(catalog, "timing/samples_per_s", "", "1/s",
                           "samples trained on a second, in the epoch", &stats->samples_per_s);
+    list_costs(t->costs, catalog);
 }
 
 cot_status trainer_stats_record(trainer *t, cot_split split, const cot_evaluation *evaluation)

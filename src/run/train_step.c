@@ -25,11 +25,11 @@ static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_sample
         cot_experiment_forward(t->experiment, &batch, noisy ? &noise : NULL, NULL);
     cot_experiment_score(t->experiment, &batch, outputs, 1 / (double)batch_samples, scores);
     cot_model_backward(t->experiment->model, t->experiment->doutputs);
-    cot_gradients_add_batch(t->gradients);
+    size_t sent = cot_gradients_add_batch(t->gradients);
     scores[COT_SCORE_STOP] = trainer_was_asked_to_stop();
-    cot_ordered_sum_doubles(t->experiment->sums, COT_SCORES, scores);
+    sent += cot_ordered_sum_doubles(t->experiment->sums, COT_SCORES, scores);
     for (size_t i = 0; i < COT_SCORES; i++) sums[i] += scores[i];
-    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
+    cot_ledger_sent(t->ledger, COT_PHASE_SUMS, sent);
 }
 
 /* One line that names step, parameter, expert and rank of what is not finite in an array laid out
@@ -85,23 +85,23 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     const cot_optimizer_options *optimizer = &t->recipe->optimizer;
     double started = cot_seconds();
     double sums[COT_SCORES] = {0};
-    cot_ledger_start(t->experiment->ledger);
+    cot_ledger_start(t->ledger);
     cot_sampler_start_epoch(t->sampler, progress->epoch);
-    cot_ledger_mark(t->experiment->ledger, COT_PHASE_DATA);
+    cot_ledger_mark(t->ledger, COT_PHASE_DATA);
     size_t samples = cot_sampler_batch_size(t->sampler, progress->batch);
     size_t pieces = t->recipe->train.accumulate;
     cot_gradients_begin(t->gradients);
-    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
+    cot_ledger_mark(t->ledger, COT_PHASE_SUMS);
     for (size_t piece = 0; piece < pieces; piece++) {
         size_t begin = cot_shard_begin(samples, pieces, piece);
         size_t end = cot_shard_begin(samples, pieces, piece + 1);
         if (begin < end) accumulate(t, begin, end, samples, sums);
     }
-    cot_gradients_finish(t->gradients);
-    cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
+    size_t sent = cot_gradients_finish(t->gradients);
+    sent += cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
     double loss = sums[COT_SCORE_LOSS] / (double)samples;
     double norm = cot_norms_total(t->norms);
-    cot_ledger_mark(t->experiment->ledger, COT_PHASE_SUMS);
+    cot_ledger_sent(t->ledger, COT_PHASE_SUMS, sent);
     if (!isfinite(loss) || !isfinite(norm)) return report_breakdown(t, loss);
 
     double rate = optimizer->learning_rate *
@@ -110,8 +110,9 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     trainer_stats_before_update(t);
     cot_optimizer_step(t->optimizer, progress->step + 1, rate,
                        clips ? optimizer->clip_norm / norm : 1);
-    cot_ledger_mark(t->experiment->ledger, COT_PHASE_UPDATE);
     trainer_stats_after_update(t);
+    cot_ledger_mark(t->ledger, COT_PHASE_UPDATE);
+    cot_ledger_finish(t->ledger);
     move_on(progress, samples, sums);
 
     double seconds = cot_seconds() - started;
@@ -119,6 +120,7 @@ cot_status trainer_step(trainer *t, step_result *result_out)
         chunk_tuner_destroy(&t->tuner);
     t->epoch_seconds += seconds;
     t->epoch_call_samples += samples;
+    t->epoch_call_steps++;
     result_out->stop = sums[COT_SCORE_STOP] > 0;
     result_out->report = (cot_step_report){.step = progress->step,
                                            .epoch = progress->epoch + 1,

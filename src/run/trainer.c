@@ -37,6 +37,8 @@ cot_status trainer_create(trainer *t, const cot_comm *world)
 {
     COT_TRY(cot_experiment_create(world, t->recipe, &t->experiment));
     t->comm = t->experiment->comm;
+    t->ledger = cot_ledger_create(cot_model_layers(t->experiment->model));
+    t->experiment->ledger = t->ledger;
     t->portable_recipe = cot_recipe_print(t->recipe, true);
     COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
     create_optimizer(t);
@@ -52,6 +54,7 @@ void trainer_destroy(trainer *t)
     cot_gradients_destroy(&t->gradients);
     cot_sampler_destroy(&t->sampler);
     cot_free(t->portable_recipe);
+    cot_ledger_destroy(&t->ledger);
     cot_experiment_destroy(&t->experiment);
 }
 
@@ -63,5 +66,5 @@ void trainer_next_epoch(trainer *t)
     progress->epoch_loss = 0;
     progress->epoch_correct = progress->epoch_samples = 0;
     t->epoch_seconds = 0;
-    t->epoch_call_samples = 0;
+    t->epoch_call_samples = t->epoch_call_steps = 0;
 }

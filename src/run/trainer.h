@@ -1,6 +1,6 @@
 /** The objects of a training run, shared by the files that make it up: trainer.c (creation),
- * train.c (the loop), train_step.c (one step), train_stats.c (statistics), train_state.c
- * (checkpoints and resuming). */
+ * train.c (the loop), train_step.c (one step), train_costs.c (what steps cost),
+ * train_stats.c (statistics), train_state.c (checkpoints and resuming). */
 #ifndef COTERIE_RUN_TRAINER_H
 #define COTERIE_RUN_TRAINER_H
 
@@ -8,6 +8,7 @@
 
 #include <coterie/checkpoint.h>
 #include <coterie/clock.h>
+#include <coterie/costs.h>
 #include <coterie/evaluate.h>
 #include <coterie/experiment.h>
 #include <coterie/gradients.h>
@@ -41,6 +42,11 @@ typedef struct trainer {
     bool has_saved, has_finished;
     double call_started, last_save, epoch_seconds;
     uint64_t epoch_call_samples; /* of the epoch, in this call */
+    uint64_t epoch_call_steps;
+    cot_ledger *ledger;             /* of the same steps */
+    cot_ledger_entry *call_entries; /* [layers + 1, COT_PHASES]: of the call's epochs before */
+    cot_costs *costs;               /* as gathered last */
+    double trace_origin;
 } trainer;
 
 /* ---- trainer.c ---- */
@@ -72,6 +78,26 @@ COT_MUST_CHECK cot_status trainer_step(trainer *t, step_result *result_out);
 /** That every parameter is finite, before it is saved. Collective.
  * Errors, on every rank alike: COT_E_INTERNAL. */
 COT_MUST_CHECK cot_status trainer_check_values(trainer *t);
+
+/* ---- train_costs.c ---- */
+
+/** Take what is needed to sum up the ledger and, for a profile, to keep the first steps.
+ * Collective. */
+void trainer_costs_create(trainer *t);
+void trainer_costs_destroy(trainer *t);
+
+/** t->costs become those of the epoch's steps in this call, or of all steps of the call, after
+ * which the ledger is empty. Collective. */
+void trainer_costs_of_epoch(trainer *t);
+void trainer_costs_of_call(trainer *t);
+
+/** The epoch is over: the ledger begins anew. */
+void trainer_costs_next_epoch(trainer *t);
+
+/** Behind trainer_costs_of_call, where a profile is wanted: write trace.json, and hand the costs
+ * over. Collective.
+ * Errors, on every rank alike: those of cot_trace_write. */
+COT_MUST_CHECK cot_status trainer_costs_profile(trainer *t);
 
 /* ---- train_state.c ---- */
 

@@ -23,7 +23,7 @@ refused() {
 
 # What stays the same of the metrics; where a run was stopped, there is one more checkpoint.
 events() {
-    sed -E 's/, "(seconds|samples_per_s)": [^,}]*//g' "$scratch/$1/metrics.jsonl" | grep -v '"event": "\(end\|warning\|checkpoint\)"'
+    sed -E 's/, "(seconds|samples_per_s)": [^,}]*//g; s/, "ledger": .*//' "$scratch/$1/metrics.jsonl" | grep -v '"event": "\(end\|warning\|checkpoint\)"'
 }
 
 # same FOLDER FOLDER: the same bits, the same files and links, the same metrics.

@@ -21,7 +21,8 @@ static size_t sets(set list[3])
 #ifdef __x86_64__
     list[1] = (set){"avx2", &cot_small_kernels_avx2,
                     __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")};
-    list[2] = (set){"avx512", &cot_small_kernels_avx512, __builtin_cpu_supports("avx512f")};
+    list[2] = (set){"avx512", &cot_small_kernels_avx512,
+                    __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")};
     return 3;
 #else
     return 1;

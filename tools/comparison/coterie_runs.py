@@ -3,37 +3,18 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-from pathlib import Path
 
 import h5py
 import numpy as np
 from inputs import parse_recipe
+from launch import Failure, find_program, run_program
 
-USAGE, BAD_DATA, INTERNAL = 64, 65, 70
+BAD_DATA, INTERNAL = 65, 70
 FAR = 10**9
 WARMUP_STEPS, LEAST_STEPS = 10, 30
 # What happens between steps would only take time.
 QUIET = ["checkpoint.every_epochs=0", "checkpoint.every_steps=0", "checkpoint.every_minutes=0",
          f"train.eval_every={FAR}", "output.report=false", "output.log_every=1"]
-
-
-class Failure(Exception):
-    """One line of what is wrong, and the exit code."""
-
-    def __init__(self, message, code):
-        super().__init__(message)
-        self.code = code
-
-
-def find_program():
-    """The one that COTERIE names; else that of build/ here; else that of PATH."""
-    built = Path(__file__).resolve().parents[2] / "build" / "coterie"
-    program = os.environ.get("COTERIE") or (str(built) if built.exists() else "coterie")
-    found = shutil.which(program)
-    if found is None:
-        raise Failure(f"{program}: no such program; build it, or let COTERIE name it", USAGE)
-    return found
 
 
 class Coterie:
@@ -44,14 +25,7 @@ class Coterie:
                          "-n", str(ranks)]
 
     def call(self, *arguments, ranks=True):
-        words = [*(self.launcher if ranks else []), self.program, *map(str, arguments)]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              check=False)
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            errors = [line for line in said if line.startswith("coterie: error: ")]
-            message = errors[0].removeprefix("coterie: error: ") if errors else said[-1]
-            raise Failure(f"coterie {arguments[0]}: {message}", max(done.returncode, 1))
+        run_program(self.launcher if ranks else [], self.program, *arguments)
 
     def train(self, folder, steps, *options, extra=()):
         settings = [*self.overrides, *QUIET, *extra, f"output.dir={folder}"]

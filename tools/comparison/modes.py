@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from coterie_runs import INTERNAL, Failure
+from coterie_runs import INTERNAL
+from launch import Failure
 
 WORKER = Path(__file__).resolve().with_name("worker.py")
 REFERENCE = WORKER.parents[2] / "tests" / "reference"
