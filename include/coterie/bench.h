@@ -58,14 +58,25 @@ COT_MUST_CHECK cot_status cot_bench_step(const cot_comm *world, const cot_recipe
 
 enum { COT_BENCH_SIZES = 9 };
 
+/** The ways of the exchange (exchange.h). */
+typedef enum cot_exchange_kind {
+    COT_EXCHANGE_SHARED,    /**< the expert group is one node */
+    COT_EXCHANGE_TWO_LEVEL, /**< it is several, of which some have several ranks */
+    COT_EXCHANGE_MESSAGES,  /**< every rank is a node */
+    COT_EXCHANGE_KINDS
+} cot_exchange_kind;
+
+/** "shared", "two-level", "messages". */
+const char *cot_exchange_kind_name(cot_exchange_kind kind);
+
 /** Slot inputs to the owners and slot outputs back to the homes, with `bytes` for each pair of
  * ranks each way; beside two MPI_Alltoall of the same bytes. */
 typedef struct cot_exchange_time {
     size_t bytes, samples, experts; /**< samples and experts of one rank */
     size_t rounds;
-    bool has_shared;             /**< whether ranks share memory; where not, `shared` is empty */
-    cot_spread shared, messages; /**< seconds of the exchange */
-    cot_spread raw;              /**< seconds of the two MPI_Alltoall */
+    bool has[COT_EXCHANGE_KINDS];        /**< whether the ranks at hand can go that way */
+    cot_spread ways[COT_EXCHANGE_KINDS]; /**< seconds of the exchange that way, if so */
+    cot_spread raw;                      /**< seconds of the two MPI_Alltoall */
 } cot_exchange_time;
 
 /** The exchange with the slots, token width and expert replicas of a recipe, from 64 KiB to 16 MiB

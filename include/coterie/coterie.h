@@ -29,6 +29,7 @@
 #include <coterie/metrics.h>
 #include <coterie/model.h>
 #include <coterie/model_stats.h>
+#include <coterie/nodes.h>
 #include <coterie/normalize.h>
 #include <coterie/norms.h>
 #include <coterie/optimizer.h>

@@ -32,9 +32,11 @@ cot_expert_params cot_expert_bank_params(const cot_expert_bank *bank);
 /** Which rows are at work: consecutive experts of this rank, and where their hidden rows are kept
  * between the passes. */
 typedef struct cot_bank_rows {
-    const cot_slots *slots; /**< of these experts alone */
-    size_t first_expert;    /**< the first of them, among this rank's */
-    size_t first_hidden;    /**< row of the bank's memory for their first row */
+    const cot_slots *slots;       /**< of these experts alone */
+    size_t first_expert;          /**< the first of them, among this rank's */
+    size_t first_hidden;          /**< row of the bank's memory for their first row */
+    void (*pause)(void *context); /**< called between two products; NULL: nobody wants to be */
+    void *context;
 } cot_bank_rows;
 
 /** Take the weights as they are now, before forward passes whenever they may have changed; and add
@@ -54,5 +56,13 @@ void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *r
  * parameters, and the gradient with respect to `in` overwrites dout. */
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                               cot_real *dout);
+
+/** The same in two halves, so that the second can be at work while what the first gave travels. The
+ * gradient with respect to `in` overwrites `in`, and those of w1 and b1 are added to; then, from
+ * dout alone, those of w2 and b2. The same bits. */
+void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *in,
+                                     const cot_real *dout);
+void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows *rows,
+                                      const cot_real *dout);
 
 #endif

@@ -66,6 +66,9 @@ size_t cot_model_layers(const cot_model *model);
 /** Layer `index` of them. */
 const cot_soft_moe *cot_model_layer(const cot_model *model, size_t index);
 
+/** cot_soft_moe_set_chunks for every layer. Not collective. */
+void cot_model_set_chunks(cot_model *model, size_t chunks);
+
 /** Outputs of one sample: classes, or 1. */
 size_t cot_model_outputs(const cot_model *model);
 

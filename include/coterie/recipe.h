@@ -48,6 +48,8 @@ typedef struct cot_recipe {
         size_t expert_replicas; /**< Q */
         cot_plan exchange;
         bool shared_memory; /**< ranks of one node share slot buffers */
+        size_t node_ranks;  /**< the most of them that do; 0: all */
+        size_t chunks;      /**< in which slots travel; 0: as measured */
         size_t blas_threads;
     } parallel;
     struct {

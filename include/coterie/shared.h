@@ -6,13 +6,9 @@
 #define COTERIE_SHARED_H
 
 #include <mpi.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct cot_shared cot_shared;
-
-/** Whether all ranks of `comm` run on one node; the answer is the same on every rank. */
-bool cot_shared_possible(MPI_Comm comm);
 
 /** Take `bytes` on this rank; NULL, on every rank, where the node has too little memory to share.
  * `comm` outlives it. */
@@ -24,5 +20,9 @@ void *cot_shared_base(const cot_shared *shared);
 
 /** A barrier: what any rank wrote before it, all see behind it. */
 void cot_shared_meet(cot_shared *shared);
+
+/** What this rank wrote before it, and what others have before a barrier, is seen behind it. For a
+ * second array, around the barrier of a first. Not collective. */
+void cot_shared_sync(cot_shared *shared);
 
 #endif

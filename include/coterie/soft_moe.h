@@ -29,10 +29,11 @@ const char *cot_plan_name(cot_plan plan);
 
 /** How batches are cut, how large they get, and how they travel. */
 typedef struct cot_batching {
-    size_t max_batch; /**< samples of a batch over all ranks, at the most */
-    size_t grains;    /**< G */
-    bool messages;    /**< messages even inside a node */
+    size_t max_batch;  /**< samples of a batch over all ranks, at the most */
+    size_t grains;     /**< G */
+    size_t node_ranks; /**< the most ranks that share memory; 0: all that can; 1: messages only */
     cot_plan plan;
+    size_t chunks; /**< in which slots travel; 0: one */
 } cot_batching;
 
 typedef struct cot_soft_moe_options {
@@ -73,8 +74,12 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
  * unless NULL, and must not overlap dy. Collective over the expert group. */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
 
-/** Whether ranks exchange in shared memory, not by messages. */
-bool cot_soft_moe_shares_memory(const cot_soft_moe *layer);
+/** The layer's exchange: how it goes, and in how many chunks. */
+const cot_exchange *cot_soft_moe_exchange(const cot_soft_moe *layer);
+
+/** From the next forward pass on, slots travel in so many chunks (cot_exchange_set_chunks). Results
+ * are the same bits. The same on all ranks. Not collective. */
+void cot_soft_moe_set_chunks(cot_soft_moe *layer, size_t chunks);
 
 /** The routing of this rank's sample i in the last forward pass. */
 cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i);

@@ -101,11 +101,11 @@ void cot_bench_print_step(const cot_bench_head *head, const cot_step_bench *benc
 
 /* ---- exchange ---- */
 
-static json_t *exchange_row(const cot_exchange_time *time, const char *way,
-                            const cot_spread *seconds)
+static json_t *exchange_row(const cot_exchange_time *time, cot_exchange_kind kind)
 {
+    const cot_spread *seconds = &time->ways[kind];
     return json_pack("{s:I, s:s, s:I, s:I, s:I, s:f, s:[f, f], s:f, s:f}", "bytes",
-                     (json_int_t)time->bytes, "way", way, "samples_a_rank",
+                     (json_int_t)time->bytes, "way", cot_exchange_kind_name(kind), "samples_a_rank",
                      (json_int_t)time->samples, "experts_a_rank", (json_int_t)time->experts,
                      "rounds", (json_int_t)time->rounds, "seconds", seconds->median, "quartiles",
                      seconds->lower, seconds->upper, "raw_seconds", time->raw.median, "ratio",
@@ -117,21 +117,20 @@ static void print_exchange_json(const cot_bench_head *head,
 {
     json_t *object = object_of(head, "exchange");
     json_t *rows = json_array();
-    for (size_t i = 0; i < COT_BENCH_SIZES; i++) {
-        if (times[i].has_shared)
-            json_array_append_new(rows, exchange_row(&times[i], "shared", &times[i].shared));
-        json_array_append_new(rows, exchange_row(&times[i], "messages", &times[i].messages));
-    }
+    for (size_t i = 0; i < COT_BENCH_SIZES; i++)
+        for (int k = 0; k < COT_EXCHANGE_KINDS; k++)
+            if (times[i].has[k])
+                json_array_append_new(rows, exchange_row(&times[i], (cot_exchange_kind)k));
     json_object_set_new(object, "rows", rows);
     cot_cli_print_json(object);
 }
 
-static void print_exchange_row(const cot_exchange_time *time, const char *way,
-                               const cot_spread *seconds)
+static void print_exchange_row(const cot_exchange_time *time, cot_exchange_kind kind)
 {
-    printf("%9.0f KiB   %-9s %12.4f %12.4f %10.3f\n", (double)time->bytes / kibibyte, way,
-           milliseconds * seconds->median, milliseconds * time->raw.median,
-           seconds->median / time->raw.median);
+    const cot_spread *seconds = &time->ways[kind];
+    printf("%9.0f KiB   %-9s %12.4f %12.4f %10.3f\n", (double)time->bytes / kibibyte,
+           cot_exchange_kind_name(kind), milliseconds * seconds->median,
+           milliseconds * time->raw.median, seconds->median / time->raw.median);
 }
 
 static void print_exchange_text(const cot_bench_head *head,
@@ -140,10 +139,9 @@ static void print_exchange_text(const cot_bench_head *head,
     printf("%s, %d ranks: slots to their experts and back, against two MPI_Alltoall\n\n",
            head->recipe, head->ranks);
     printf("%13s   %-9s %12s %12s %10s\n", "a pair", "way", "ms", "alltoall ms", "ratio");
-    for (size_t i = 0; i < COT_BENCH_SIZES; i++) {
-        if (times[i].has_shared) print_exchange_row(&times[i], "shared", &times[i].shared);
-        print_exchange_row(&times[i], "messages", &times[i].messages);
-    }
+    for (size_t i = 0; i < COT_BENCH_SIZES; i++)
+        for (int k = 0; k < COT_EXCHANGE_KINDS; k++)
+            if (times[i].has[k]) print_exchange_row(&times[i], (cot_exchange_kind)k);
 }
 
 void cot_bench_print_exchange(const cot_bench_head *head,

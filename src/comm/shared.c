@@ -2,25 +2,13 @@
 #include <coterie/memory.h>
 #include <coterie/shared.h>
 
+#include <stdbool.h>
+
 struct cot_shared {
     MPI_Comm comm;
     MPI_Win window;
     void *base;
 };
-
-bool cot_shared_possible(MPI_Comm comm)
-{
-    MPI_Comm node;
-    int size = 0;
-    int whole = 0;
-    COT_MPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    COT_MPI(MPI_Comm_size(node, &size));
-    COT_MPI(MPI_Comm_free(&node));
-    COT_MPI(MPI_Comm_size(comm, &whole));
-    int all = size == whole;
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, comm));
-    return all != 0;
-}
 
 /* Whether all ranks got their memory. */
 static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
@@ -66,9 +54,14 @@ void *cot_shared_base(const cot_shared *shared)
     return shared->base;
 }
 
-void cot_shared_meet(cot_shared *shared)
+void cot_shared_sync(cot_shared *shared)
 {
     COT_MPI(MPI_Win_sync(shared->window));
+}
+
+void cot_shared_meet(cot_shared *shared)
+{
+    cot_shared_sync(shared);
     COT_MPI(MPI_Barrier(shared->comm));
-    COT_MPI(MPI_Win_sync(shared->window));
+    cot_shared_sync(shared);
 }

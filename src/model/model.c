@@ -208,6 +208,12 @@ const cot_soft_moe *cot_model_layer(const cot_model *model, size_t index)
     return model->layers[index];
 }
 
+void cot_model_set_chunks(cot_model *model, size_t chunks)
+{
+    for (size_t i = 0; i < model->options.layers; i++)
+        cot_soft_moe_set_chunks(model->layers[i], chunks);
+}
+
 size_t cot_model_outputs(const cot_model *model)
 {
     return model->io.outputs;

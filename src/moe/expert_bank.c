@@ -97,6 +97,12 @@ static block block_of(const cot_bank_rows *rows, size_t e)
                    .n = cot_slots_rows(slots, e)};
 }
 
+/* Whoever has something to do between two products does it now. */
+static void pause(const cot_bank_rows *rows)
+{
+    if (rows->pause != NULL) rows->pause(rows->context);
+}
+
 /* out [n,D] = hidden w2 + b2. */
 static void output(const cot_expert_bank *bank, const block *at, cot_real *out)
 {
@@ -194,7 +200,9 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, c
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
         hidden(bank, &at, in);
+        pause(rows);
         output(bank, &at, out);
+        pause(rows);
     }
 }
 
@@ -206,29 +214,38 @@ void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *r
     }
 }
 
-/* The rows of one expert:
- *     dw2 += hidden^T dout, db2 += the sum of dout's rows
- *     dhidden = dout w2^T, through the activation
- *     dw1 += in^T dhidden, db1 += the sum of dhidden's rows
- *     din = dhidden w1^T, over dout */
-static void backward(cot_expert_bank *bank, const block *at, const cot_real *in, cot_real *dout)
+/* dw2 += hidden^T dout, db2 += the sum of dout's rows. */
+static void backward_outputs(cot_expert_bank *bank, const block *at, const cot_real *dout)
+{
+    const size_t D = bank->shape.D;
+    const size_t H = bank->shape.H;
+    const cot_real *dy = dout + at->first * D;
+    cot_gemm(COT_T, COT_N, H, D, at->n, 1, bank->post + at->hidden * H, H, dy, D, 1,
+             of_expert(bank->w2, bank->w2->grad, at->expert), D);
+    if (bank->b2 != NULL)
+        cot_add_rows(at->n, D, dy, of_expert(bank->b2, bank->b2->grad, at->expert));
+}
+
+/* dhidden = dout w2^T, through the activation
+ * dw1 += in^T dhidden, db1 += the sum of dhidden's rows
+ * din = dhidden w1^T, over in or over dout */
+static void backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, const block *at,
+                            const cot_real *in, const cot_real *dout, cot_real *din)
 {
     const size_t n = at->n;
     const size_t e = at->expert;
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    const cot_real *x = in + at->first * D;
-    cot_real *dy = dout + at->first * D;
     cot_real *dhidden = bank->dhidden;
-    cot_gemm(COT_T, COT_N, H, D, n, 1, bank->post + at->hidden * H, H, dy, D, 1,
-             of_expert(bank->w2, bank->w2->grad, e), D);
-    if (bank->b2 != NULL) cot_add_rows(n, D, dy, of_expert(bank->b2, bank->b2->grad, e));
-    cot_gemm(COT_N, COT_T, n, H, D, 1, dy, D, of_expert(bank->w2, bank->w2->value, e), D, 0,
-             dhidden, H);
+    cot_gemm(COT_N, COT_T, n, H, D, 1, dout + at->first * D, D,
+             of_expert(bank->w2, bank->w2->value, e), D, 0, dhidden, H);
     cot_activate_backward(bank->activation, n * H, bank->pre + at->hidden * H, dhidden, dhidden);
-    add_dw1(bank, at, x, dhidden);
+    pause(rows);
+    add_dw1(bank, at, in + at->first * D, dhidden);
     if (bank->b1 != NULL) cot_add_rows(n, H, dhidden, of_expert(bank->b1, bank->b1->grad, e));
-    times_w1_back(bank, at, dhidden, dy);
+    pause(rows);
+    times_w1_back(bank, at, dhidden, din + at->first * D);
+    pause(rows);
 }
 
 void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
@@ -236,7 +253,27 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
         block at = block_of(rows, e);
-        backward(bank, &at, in, dout);
+        backward_outputs(bank, &at, dout);
+        backward_inputs(bank, rows, &at, in, dout, dout);
+    }
+}
+
+void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *in,
+                                     const cot_real *dout)
+{
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        backward_inputs(bank, rows, &at, in, dout, in);
+    }
+}
+
+void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows *rows,
+                                      const cot_real *dout)
+{
+    for (size_t e = 0; e < rows->slots->experts; e++) {
+        block at = block_of(rows, e);
+        backward_outputs(bank, &at, dout);
+        pause(rows);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "moe/gather.h"
 
 #include <coterie/memory.h>
+#include <coterie/nodes.h>
 #include <coterie/ordered_sum.h>
 
 cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t grains,
@@ -33,13 +34,13 @@ struct cot_gather {
     int *counts, *displs;
 };
 
-static cot_shared *share(const cot_comm *comm, size_t bytes, bool messages)
+static cot_shared *share(const cot_comm *comm, size_t bytes, size_t node_ranks)
 {
-    if (messages || comm->group_size == 1 || !cot_shared_possible(comm->group)) return NULL;
+    if (comm->group_size == 1 || !cot_nodes_are_one(comm->group, node_ranks)) return NULL;
     return cot_shared_create(comm->group, bytes);
 }
 
-cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width, bool messages)
+cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width, size_t node_ranks)
 {
     size_t members = (size_t)comm->group_size;
     cot_gather *gather = cot_alloc(1, sizeof *gather);
@@ -47,7 +48,7 @@ cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width
     gather->width = width;
     /* The first rank brings it all. */
     size_t bytes = comm->group_rank == 0 ? samples * width * sizeof(cot_real) : 0;
-    gather->shared = share(comm, bytes, messages);
+    gather->shared = share(comm, bytes, node_ranks);
     gather->rows = gather->shared != NULL ? cot_shared_base(gather->shared)
                                           : cot_alloc(samples * width, sizeof(cot_real));
     gather->counts = cot_alloc(members, sizeof(int));
@@ -110,13 +111,13 @@ struct cot_parts {
 };
 
 cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, size_t width,
-                            bool messages)
+                            size_t node_ranks)
 {
     size_t members = (size_t)comm->group_size;
     cot_parts *parts = cot_alloc(1, sizeof *parts);
     *parts = (cot_parts){.comm = comm, .width = width, .samples = samples};
     size_t numbers = samples * width;
-    parts->shared = share(comm, numbers * sizeof(cot_real), messages);
+    parts->shared = share(comm, numbers * sizeof(cot_real), node_ranks);
     parts->own = parts->shared != NULL ? (cot_real *)cot_shared_base(parts->shared) +
                                              (size_t)comm->group_rank * numbers
                                        : cot_alloc(numbers, sizeof(cot_real));

@@ -8,8 +8,6 @@
 #include <coterie/shard.h>
 #include <coterie/shared.h>
 
-#include <stdbool.h>
-
 /** Whose samples are whose, in one batch. */
 typedef struct cot_group_batch {
     const cot_comm *comm;
@@ -26,9 +24,10 @@ cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t 
 
 typedef struct cot_gather cot_gather;
 
-/** Rows of `width` numbers for at most `samples` samples of the group; inside a node in shared
- * memory, unless `messages`. */
-cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width, bool messages);
+/** Rows of `width` numbers for at most `samples` samples of the group; in shared memory where
+ * the group is one node of at most `node_ranks` ranks (nodes.h). */
+cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width,
+                              size_t node_ranks);
 void cot_gather_destroy(cot_gather **gather);
 
 /** All rows [samples,width]; a rank writes those of its own samples before cot_gather_run, and
@@ -48,7 +47,7 @@ void cot_gather_wait(cot_gather *gather);
 typedef struct cot_parts cot_parts;
 
 cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, size_t width,
-                            bool messages);
+                            size_t node_ranks);
 void cot_parts_destroy(cot_parts **parts);
 
 /** This rank's rows [samples,width], to be written before cot_parts_run. Not collective. */

@@ -54,7 +54,8 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
     layer->exchange = cot_exchange_create(comm, shape->E, shape->P, shape->D, batching->grains,
-                                          batching->max_batch, batching->messages);
+                                          batching->max_batch, batching->node_ranks);
+    cot_exchange_set_chunks(layer->exchange, batching->chunks);
     layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
                                          cot_exchange_owned_rows(layer->exchange),
                                          cot_exchange_expert_rows(layer->exchange), params, prefix);
@@ -80,9 +81,14 @@ void cot_soft_moe_destroy(cot_soft_moe **layer_at)
     *layer_at = NULL;
 }
 
-bool cot_soft_moe_shares_memory(const cot_soft_moe *layer)
+const cot_exchange *cot_soft_moe_exchange(const cot_soft_moe *layer)
 {
-    return cot_exchange_is_shared(layer->exchange);
+    return layer->exchange;
+}
+
+void cot_soft_moe_set_chunks(cot_soft_moe *layer, size_t chunks)
+{
+    cot_exchange_set_chunks(layer->exchange, chunks);
 }
 
 cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i)
@@ -112,6 +118,70 @@ static void select_experts(cot_soft_moe *layer, cot_selector *selector)
     }
 }
 
+/* Work for some of this rank's experts, whose rows these are. */
+typedef void expert_work(cot_soft_moe *layer, const cot_bank_rows *rows);
+
+static void forward_experts(cot_soft_moe *layer, const cot_bank_rows *rows)
+{
+    const cot_slot_buffers *slots = cot_exchange_buffers(layer->exchange);
+    cot_expert_bank_forward(layer->bank, rows, slots->owned_in, slots->owned_out);
+}
+
+static void backward_inputs(cot_soft_moe *layer, const cot_bank_rows *rows)
+{
+    const cot_slot_buffers *slots = cot_exchange_buffers(layer->exchange);
+    cot_expert_bank_backward_inputs(layer->bank, rows, slots->owned_in, slots->owned_out);
+}
+
+static void backward_outputs(cot_soft_moe *layer, const cot_bank_rows *rows)
+{
+    const cot_slot_buffers *slots = cot_exchange_buffers(layer->exchange);
+    cot_expert_bank_backward_outputs(layer->bank, rows, slots->owned_out);
+}
+
+static void backward_both(cot_soft_moe *layer, const cot_bank_rows *rows)
+{
+    backward_inputs(layer, rows);
+    backward_outputs(layer, rows);
+}
+
+static void help_messages(void *exchange)
+{
+    cot_exchange_progress(exchange);
+}
+
+/* Expert by expert, with a look at the messages between products. */
+static void work_on_chunk(cot_soft_moe *layer, size_t chunk, expert_work *work)
+{
+    cot_exchange *exchange = layer->exchange;
+    const cot_slots *owned = cot_exchange_owned_slots(exchange);
+    for (size_t e = cot_exchange_chunk_begin(exchange, chunk);
+         e < cot_exchange_chunk_begin(exchange, chunk + 1); e++) {
+        cot_slots one = {1, owned->slots_per_expert, owned->samples + e, owned->first + e};
+        cot_bank_rows rows = {&one, e, owned->first[e] - owned->first[0], help_messages, exchange};
+        work(layer, &rows);
+    }
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
+}
+
+static void start(cot_soft_moe *layer, cot_leg leg, size_t first, size_t end)
+{
+    size_t bytes = cot_exchange_start(layer->exchange, leg, first, end);
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, bytes);
+    if (cot_exchange_nodes(layer->exchange) == 1) return;
+    for (size_t c = first; c < end; c++) cot_ledger_launched(layer->ledger, COT_PHASE_EXCHANGE);
+}
+
+static void finish(cot_soft_moe *layer, cot_leg leg, size_t first, size_t end)
+{
+    bool launched = cot_exchange_nodes(layer->exchange) > 1;
+    for (size_t c = first; c < end; c++) {
+        cot_exchange_finish(layer->exchange, leg, c);
+        if (launched) cot_ledger_landed(layer->ledger, COT_PHASE_EXCHANGE);
+    }
+    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, 0);
+}
+
 static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x,
                              cot_real *y)
 {
@@ -133,14 +203,16 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     const cot_slots *home = cot_exchange_home_slots(exchange);
     cot_router_dispatch(router, grains, home, kept, slots->home_in);
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
-    cot_exchange_inputs_to_owners(exchange);
-    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
-    cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
+    const size_t chunks = cot_exchange_chunks(exchange);
+    start(layer, COT_LEG_INPUTS, 0, chunks);
     cot_expert_bank_load(layer->bank);
-    cot_expert_bank_forward(layer->bank, &rows, slots->owned_in, slots->owned_out);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXPERTS);
-    cot_exchange_outputs_to_homes(exchange);
-    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_homes(exchange));
+    cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
+    for (size_t c = 0; c < chunks; c++) {
+        finish(layer, COT_LEG_INPUTS, c, c + 1);
+        work_on_chunk(layer, c, forward_experts);
+        start(layer, COT_LEG_OUTPUTS, c, c + 1);
+    }
+    finish(layer, COT_LEG_OUTPUTS, 0, chunks);
     cot_real *norms = pass->slot_norms;
     if (norms != NULL)
         norms += layer->index * cot_grains_size(grains) * layer->options.shape.E *
@@ -169,15 +241,20 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     cot_router_combine_backward(router, grains, home, dy, slots->home_out);
     cot_ledger_mark(layer->ledger, COT_PHASE_COMBINE);
-    cot_exchange_outputs_to_owners(exchange);
-    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_owners(exchange));
-    cot_bank_rows rows = {.slots = cot_exchange_owned_slots(exchange)};
-    cot_expert_bank_backward(layer->bank, &rows, slots->owned_in, slots->owned_out);
+    const size_t chunks = cot_exchange_chunks(exchange);
+    const bool waits = cot_exchange_nodes(exchange) > 1;
+    start(layer, COT_LEG_DOUTPUTS, 0, chunks);
+    for (size_t c = 0; c < chunks; c++) {
+        finish(layer, COT_LEG_DOUTPUTS, c, c + 1);
+        work_on_chunk(layer, c, waits ? backward_inputs : backward_both);
+        start(layer, COT_LEG_DINPUTS, c, c + 1);
+    }
+    /* Half of the gradients of the weights can wait until all is on its way home. */
+    for (size_t c = 0; waits && c < chunks; c++) work_on_chunk(layer, c, backward_outputs);
     cot_expert_bank_finish(layer->bank);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
-    cot_exchange_outputs_to_homes(exchange);
-    cot_ledger_sent(layer->ledger, COT_PHASE_EXCHANGE, cot_exchange_bytes_to_homes(exchange));
-    cot_router_dispatch_backward(router, grains, home, slots->home_out, dx);
+    finish(layer, COT_LEG_DINPUTS, 0, chunks);
+    cot_router_dispatch_backward(router, grains, home, slots->home_in, dx);
     cot_ledger_mark(layer->ledger, COT_PHASE_DISPATCH);
 }
 

@@ -99,16 +99,16 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
 {
     const size_t T = k->shape.T;
     const size_t D = k->shape.D;
-    bool messages = k->batching.messages;
-    k->x = cot_gather_create(k->comm, samples, T * D, messages);
-    k->dy = cot_gather_create(k->comm, samples, T * D, messages);
-    k->marks = cot_gather_create(k->comm, samples, 2 * T, messages);
-    k->numerators = cot_parts_create(k->comm, samples, here, T * D, messages);
-    k->max = cot_parts_create(k->comm, samples, here, T, messages);
-    k->sum = cot_parts_create(k->comm, samples, here, T, messages);
-    k->dmixed = cot_parts_create(k->comm, samples, here, T * D, messages);
+    const size_t node_ranks = k->batching.node_ranks;
+    k->x = cot_gather_create(k->comm, samples, T * D, node_ranks);
+    k->dy = cot_gather_create(k->comm, samples, T * D, node_ranks);
+    k->marks = cot_gather_create(k->comm, samples, 2 * T, node_ranks);
+    k->numerators = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
+    k->max = cot_parts_create(k->comm, samples, here, T, node_ranks);
+    k->sum = cot_parts_create(k->comm, samples, here, T, node_ranks);
+    k->dmixed = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
-        k->dxhat = cot_parts_create(k->comm, samples, here, T * D, messages);
+        k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max), cot_parts_own(k->sum)};
     k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
     root = cot_partial_plain(cot_parts_own(k->dmixed));

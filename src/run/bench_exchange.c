@@ -6,21 +6,30 @@
 #include <coterie/memory.h>
 #include <coterie/vector.h>
 
-/* One size: three ways for the same rows. */
+const char *cot_exchange_kind_name(cot_exchange_kind kind)
+{
+    static const char *const names[] = {[COT_EXCHANGE_SHARED] = "shared",
+                                        [COT_EXCHANGE_TWO_LEVEL] = "two-level",
+                                        [COT_EXCHANGE_MESSAGES] = "messages"};
+    return names[kind];
+}
+
+/* One size: every way for the same rows. */
 typedef struct rivals {
     const cot_comm *comm;
-    cot_exchange *messages, *shared; /* shared NULL: memory cannot be */
-    cot_real *send, *arrived;        /* [members, numbers] */
-    size_t numbers;                  /* for each pair of ranks */
+    cot_exchange *ways[COT_EXCHANGE_KINDS]; /* NULL: not possible with these ranks */
+    cot_real *home, *in, *out; /* the rivals' buffers, as the exchange's: [members, numbers] */
+    size_t numbers;            /* for each pair of ranks */
 } rivals;
 
 static cot_exchange *create_exchange(const cot_comm *comm, const cot_moe_shape *shape,
-                                     const cot_exchange_time *time, size_t grains, bool messages)
+                                     const cot_exchange_time *time, size_t grains,
+                                     size_t node_ranks)
 {
     size_t experts = time->experts * (size_t)comm->group_size;
     size_t batch = time->samples * (size_t)comm->size;
     cot_exchange *exchange =
-        cot_exchange_create(comm, experts, shape->P, shape->D, grains, batch, messages);
+        cot_exchange_create(comm, experts, shape->P, shape->D, grains, batch, node_ranks);
     cot_exchange_plan(exchange, batch);
     return exchange;
 }
@@ -29,34 +38,58 @@ static cot_exchange *create_exchange(const cot_comm *comm, const cot_moe_shape *
 static void touch(const rivals *r, cot_exchange *exchange)
 {
     const cot_slot_buffers *buffers = cot_exchange_buffers(exchange);
-    size_t home = r->numbers * (size_t)r->comm->group_size;
-    if (!cot_exchange_is_shared(exchange)) cot_fill(home, 1, buffers->home_in);
-    cot_exchange_inputs_to_owners(exchange);
-    cot_exchange_outputs_to_homes(exchange);
+    const cot_slots *slots = cot_exchange_home_slots(exchange);
+    const size_t here = cot_grains_size(cot_exchange_home_grains(exchange));
+    const size_t width = r->numbers * (size_t)r->comm->group_size /
+                         (here * slots->experts * slots->slots_per_expert);
+    for (size_t e = 0; e < slots->experts; e++)
+        for (size_t p = 0; p < slots->slots_per_expert; p++)
+            cot_fill(here * width, 1, buffers->home_in + cot_slots_row(slots, e, p, 0) * width);
+    cot_exchange_run(exchange, COT_LEG_INPUTS);
+    cot_exchange_run(exchange, COT_LEG_OUTPUTS);
 }
 
+/* The kind that it turned out to be. */
+static cot_exchange_kind kind_of(const rivals *r, const cot_exchange *exchange)
+{
+    size_t nodes = cot_exchange_nodes(exchange);
+    if (nodes == 1) return COT_EXCHANGE_SHARED;
+    return nodes == (size_t)r->comm->group_size ? COT_EXCHANGE_MESSAGES : COT_EXCHANGE_TWO_LEVEL;
+}
+
+static void add_way(rivals *r, cot_exchange *exchange)
+{
+    cot_exchange **place = &r->ways[kind_of(r, exchange)];
+    if (*place != NULL) {
+        cot_exchange_destroy(&exchange);
+        return;
+    }
+    *place = exchange;
+    touch(r, exchange);
+}
+
+/* Messages always; and what there is with nodes of at most `node_ranks` ranks, 0: the machines'. */
 static rivals rivals_create(const cot_comm *comm, const cot_moe_shape *shape, size_t grains,
-                            const cot_exchange_time *time)
+                            const cot_exchange_time *time, size_t node_ranks)
 {
     rivals r = {.comm = comm, .numbers = time->bytes / sizeof(cot_real)};
     size_t all = r.numbers * (size_t)comm->group_size;
-    r.messages = create_exchange(comm, shape, time, grains, true);
-    r.shared = create_exchange(comm, shape, time, grains, false);
-    if (!cot_exchange_is_shared(r.shared)) cot_exchange_destroy(&r.shared);
-    r.send = cot_alloc(all, sizeof *r.send);
-    r.arrived = cot_alloc(all, sizeof *r.arrived);
-    cot_fill(all, 1, r.send);
-    touch(&r, r.messages);
-    if (r.shared != NULL) touch(&r, r.shared);
+    r.home = cot_alloc(all, sizeof *r.home);
+    r.in = cot_alloc(all, sizeof *r.in);
+    r.out = cot_alloc(all, sizeof *r.out);
+    cot_fill(all, 1, r.home);
+    cot_fill(all, 1, r.out);
+    add_way(&r, create_exchange(comm, shape, time, grains, 1));
+    add_way(&r, create_exchange(comm, shape, time, grains, node_ranks));
     return r;
 }
 
 static void rivals_destroy(rivals *r)
 {
-    cot_free(r->arrived);
-    cot_free(r->send);
-    cot_exchange_destroy(&r->shared);
-    cot_exchange_destroy(&r->messages);
+    cot_free(r->out);
+    cot_free(r->in);
+    cot_free(r->home);
+    for (int k = 0; k < COT_EXCHANGE_KINDS; k++) cot_exchange_destroy(&r->ways[k]);
 }
 
 /* Inputs there, outputs back; NULL: by two plain all-to-alls. */
@@ -65,42 +98,44 @@ static double once(const rivals *r, cot_exchange *exchange)
     const int bytes = cot_comm_int(r->numbers * sizeof(cot_real));
     double started = bench_start(r->comm);
     if (exchange != NULL) {
-        cot_exchange_inputs_to_owners(exchange);
-        cot_exchange_outputs_to_homes(exchange);
+        cot_exchange_run(exchange, COT_LEG_INPUTS);
+        cot_exchange_run(exchange, COT_LEG_OUTPUTS);
     } else {
-        COT_MPI(
-            MPI_Alltoall(r->send, bytes, MPI_BYTE, r->arrived, bytes, MPI_BYTE, r->comm->group));
-        COT_MPI(
-            MPI_Alltoall(r->arrived, bytes, MPI_BYTE, r->send, bytes, MPI_BYTE, r->comm->group));
+        COT_MPI(MPI_Alltoall(r->home, bytes, MPI_BYTE, r->in, bytes, MPI_BYTE, r->comm->group));
+        COT_MPI(MPI_Alltoall(r->out, bytes, MPI_BYTE, r->home, bytes, MPI_BYTE, r->comm->group));
     }
     return cot_seconds() - started;
 }
 
-/* One after the other, round by round, so that what disturbs one disturbs all. */
+/* One after the other, into times [kinds + 1, rounds] unless NULL; round by round, so that what
+ * disturbs one disturbs all. */
+static void one_round(const rivals *r, size_t rounds, size_t round, double *times)
+{
+    for (size_t k = 0; k <= COT_EXCHANGE_KINDS; k++) {
+        bool raw = k == COT_EXCHANGE_KINDS;
+        if (!raw && r->ways[k] == NULL) continue;
+        double seconds = once(r, raw ? NULL : r->ways[k]);
+        if (times != NULL) times[k * rounds + round] = seconds;
+    }
+}
+
 static void measure(const rivals *r, double seconds, cot_exchange_time *time)
 {
-    enum { LEAST = 5 };
+    enum { LEAST = 5, RAW = COT_EXCHANGE_KINDS };
     double first = bench_start(r->comm);
     for (size_t i = 0; i < 2; i++) {
         first = cot_seconds();
-        (void)once(r, r->messages);
-        (void)once(r, NULL);
-        if (r->shared != NULL) (void)once(r, r->shared);
+        one_round(r, 1, 0, NULL);
     }
     time->rounds = bench_rounds(r->comm, seconds, cot_seconds() - first, LEAST);
-    double *times = cot_alloc(3 * time->rounds, sizeof *times);
-    double *messages = times;
-    double *raw = times + time->rounds;
-    double *shared = times + 2 * time->rounds;
-    for (size_t i = 0; i < time->rounds; i++) {
-        messages[i] = once(r, r->messages);
-        raw[i] = once(r, NULL);
-        if (r->shared != NULL) shared[i] = once(r, r->shared);
+    double *times = cot_alloc((RAW + 1) * time->rounds, sizeof *times);
+    for (size_t i = 0; i < time->rounds; i++) one_round(r, time->rounds, i, times);
+    for (int k = 0; k < COT_EXCHANGE_KINDS; k++) {
+        time->has[k] = r->ways[k] != NULL;
+        if (time->has[k])
+            time->ways[k] = bench_slowest(r->comm, time->rounds, times + (size_t)k * time->rounds);
     }
-    time->messages = bench_slowest(r->comm, time->rounds, messages);
-    time->raw = bench_slowest(r->comm, time->rounds, raw);
-    time->has_shared = r->shared != NULL;
-    if (time->has_shared) time->shared = bench_slowest(r->comm, time->rounds, shared);
+    time->raw = bench_slowest(r->comm, time->rounds, times + RAW * time->rounds);
     cot_free(times);
 }
 
@@ -149,7 +184,7 @@ static void measure_sizes(const cot_experiment *ex, double seconds,
         *time = (cot_exchange_time){0};
         choose_rows(shape, (size_t)ex->comm->group_size, ex->batching.max_batch / ranks,
                     smallest << i, time);
-        rivals r = rivals_create(ex->comm, shape, grains, time);
+        rivals r = rivals_create(ex->comm, shape, grains, time, ex->batching.node_ranks);
         measure(&r, seconds / COT_BENCH_SIZES, time);
         rivals_destroy(&r);
     }

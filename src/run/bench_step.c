@@ -102,7 +102,7 @@ static cot_status round_of_steps(recorder *r, size_t steps)
 static cot_status measure(recorder *r, double seconds)
 {
     double fastest = DBL_MAX;
-    for (size_t i = 0; i < WARM_UP; i++) {
+    for (size_t i = 0; i < WARM_UP || r->t->tuner != NULL; i++) {
         double last = 0;
         bool whole = false;
         COT_TRY(step(r, &last, &whole));
@@ -141,7 +141,8 @@ static void summarize(const recorder *r, cot_step_bench *bench)
     bench->samples = r->samples;
     bench->steps = r->count;
     bench->exchange = cot_experiment_exchange(ex);
-    bench->shares_memory = cot_soft_moe_shares_memory(cot_model_layer(ex->model, 0));
+    bench->shares_memory =
+        cot_exchange_nodes(cot_soft_moe_exchange(cot_model_layer(ex->model, 0))) == 1;
     bench->flop = cot_flop_of_step(&recipe->model, cot_model_shape(ex->model), patch, ex->outputs,
                                    r->samples);
     for (size_t i = 0; i < COT_PHASES; i++) bench->phases[i] = slowest(r, i);

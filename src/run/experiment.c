@@ -43,8 +43,9 @@ static void choose_batching(cot_experiment *ex)
     const cot_recipe *recipe = ex->recipe;
     bool reproducible = recipe->parallel.reproducible;
     ex->batching.grains = reproducible ? recipe->parallel.grains : (size_t)ex->comm->size;
-    ex->batching.messages = !recipe->parallel.shared_memory;
+    ex->batching.node_ranks = recipe->parallel.shared_memory ? recipe->parallel.node_ranks : 1;
     ex->batching.plan = recipe->parallel.exchange;
+    ex->batching.chunks = recipe->parallel.chunks;
     size_t batch = recipe->train.batch;
     size_t accumulate = recipe->train.accumulate;
     ex->batching.max_batch = (batch + accumulate - 1) / accumulate;

@@ -218,6 +218,15 @@ const cot_recipe_key cot_recipe_keys[] = {
      .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
      .meaning = "Whether the ranks of an expert group that are on one node work on the same slot "
                 "buffers, instead of sending slots by messages; results are the same bits."},
+    {KEY("parallel.node_ranks", parallel.node_ranks), .fallback = "0", SIZE_FROM(0),
+     .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "How many consecutive ranks share memory at the most; 0: all those of a node. "
+                "Results are the same bits."},
+    {KEY("parallel.chunks", parallel.chunks), .fallback = "0", SIZE_FROM(0),
+     .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
+     .meaning = "Chunks of experts in which slots travel between nodes, some on their way while "
+                "others are computed; 0: the fastest of 1, 2, 4 and 8 in the first steps. Results "
+                "are the same bits."},
     {KEY("parallel.blas_threads", parallel.blas_threads), .fallback = "1", .least = 1, .most = 1024,
      .meaning = "OpenBLAS threads of a rank."},
 

@@ -4,6 +4,7 @@
 #include <coterie/report.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The promise of equal bits is for numbers of ranks that divide the grains. */
@@ -22,6 +23,22 @@ static void warn_about_grains(const trainer *t)
                  ranks, grains);
 }
 
+/* Tokens go to every rank of the group, whole, so nodes make no difference to them. */
+static void describe_exchange(const trainer *t)
+{
+    const cot_exchange *exchange = cot_soft_moe_exchange(cot_model_layer(t->experiment->model, 0));
+    const size_t chunks = cot_exchange_chunks(exchange);
+    char cut[48] = "";
+    if (cot_plan_choose(t->experiment->batching.plan, cot_model_shape(t->experiment->model)) ==
+        COT_PLAN_TOKENS) {
+        cot_info("exchange by tokens, %s",
+                 cot_exchange_nodes(exchange) == 1 ? "in shared memory" : "by messages");
+        return;
+    }
+    if (chunks > 1) snprintf(cut, sizeof cut, " in %zu chunks", chunks);
+    cot_info("exchange by slots, %s%s", cot_exchange_way(exchange), cut);
+}
+
 static void describe_run(const trainer *t)
 {
     const cot_moe_shape *shape = cot_model_shape(t->experiment->model);
@@ -29,11 +46,7 @@ static void describe_run(const trainer *t)
     cot_info("%d rank%s, %zu experts of hidden width %zu with %zu slot%s each, %zu parameters",
              t->comm->size, t->comm->size == 1 ? "" : "s", shape->E, shape->H, shape->P,
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
-    if (t->comm->group_size > 1)
-        cot_info("exchange by %s, %s", cot_experiment_exchange(t->experiment),
-                 cot_soft_moe_shares_memory(cot_model_layer(t->experiment->model, 0))
-                     ? "in shared memory"
-                     : "by messages");
+    if (t->comm->group_size > 1) describe_exchange(t);
     cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);

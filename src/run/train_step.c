@@ -116,6 +116,8 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     move_on(progress, samples, sums);
 
     double seconds = cot_seconds() - started;
+    if (t->tuner != NULL && chunk_tuner_step(t->tuner, samples, seconds))
+        chunk_tuner_destroy(&t->tuner);
     t->epoch_seconds += seconds;
     t->epoch_call_samples += samples;
     t->epoch_call_steps++;

@@ -42,11 +42,13 @@ cot_status trainer_create(trainer *t, const cot_comm *world)
     t->portable_recipe = cot_recipe_print(t->recipe, true);
     COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
     create_optimizer(t);
+    t->tuner = chunk_tuner_create(t->experiment);
     return COT_OK;
 }
 
 void trainer_destroy(trainer *t)
 {
+    chunk_tuner_destroy(&t->tuner);
     cot_optimizer_destroy(&t->optimizer);
     cot_norms_destroy(&t->norms);
     cot_gradients_destroy(&t->gradients);

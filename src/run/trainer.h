@@ -4,6 +4,8 @@
 #ifndef COTERIE_RUN_TRAINER_H
 #define COTERIE_RUN_TRAINER_H
 
+#include "run/chunk_tuner.h"
+
 #include <coterie/checkpoint.h>
 #include <coterie/clock.h>
 #include <coterie/costs.h>
@@ -26,6 +28,7 @@ typedef struct trainer {
     cot_gradients *gradients;
     cot_norms *norms;
     cot_optimizer *optimizer;
+    chunk_tuner *tuner; /* NULL: there is nothing to tune, any more */
     cot_run_lock *lock;
     cot_metrics *metrics;
     cot_display *display;

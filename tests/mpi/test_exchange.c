@@ -11,7 +11,8 @@ enum { WIDTH = 3 }; /* sample, expert, slot */
 typedef struct setting {
     size_t experts, slots, grains, max_batch;
     int replicas;
-    bool messages;
+    size_t node_ranks; /* 0: all */
+    size_t chunks;
 } setting;
 
 /* Who keeps what: all, or a subset by sample and expert. */
@@ -29,7 +30,8 @@ static void create(fixture *f, const setting *s)
 {
     *f = (fixture){.setting = s, .comm = comm_of_world(s->replicas)};
     f->exchange = cot_exchange_create(f->comm, s->experts, s->slots, WIDTH, s->grains, s->max_batch,
-                                      s->messages);
+                                      s->node_ranks);
+    cot_exchange_set_chunks(f->exchange, s->chunks);
     f->buffers = cot_exchange_buffers(f->exchange);
 }
 
@@ -163,22 +165,25 @@ static void plan(fixture *f, size_t samples, keeps *who)
 static void check(fixture *f, size_t samples, keeps *who)
 {
     const cot_slot_buffers *b = f->buffers;
-    bool shared = cot_exchange_is_shared(f->exchange);
+    bool shared = cot_exchange_nodes(f->exchange) == 1;
     plan(f, samples, who);
     part home = home_of(f);
     part owned = owned_of(f, samples);
     assert_on_every_rank(owned_rows_are_one_block(f, &owned));
     visit(f, &home, b->home_in, true, 1);
-    cot_exchange_inputs_to_owners(f->exchange);
+    cot_exchange_run(f->exchange, COT_LEG_INPUTS);
     assert_on_every_rank(visit(f, &owned, b->owned_in, false, 1));
     visit(f, &owned, b->owned_out, true, -3);
     if (!shared) visit(f, &home, b->home_out, true, 7); /* to be overwritten */
-    cot_exchange_outputs_to_homes(f->exchange);
+    cot_exchange_run(f->exchange, COT_LEG_OUTPUTS);
     assert_on_every_rank(visit(f, &home, b->home_out, false, -3));
     visit(f, &home, b->home_out, true, 5);
-    cot_exchange_outputs_to_owners(f->exchange);
+    cot_exchange_run(f->exchange, COT_LEG_DOUTPUTS);
     assert_on_every_rank(visit(f, &owned, b->owned_out, false, 5));
     assert_on_every_rank(visit(f, &owned, b->owned_in, false, 1)); /* inputs have stayed */
+    visit(f, &owned, b->owned_in, true, 9);
+    cot_exchange_run(f->exchange, COT_LEG_DINPUTS);
+    assert_on_every_rank(visit(f, &home, b->home_in, false, 9));
 }
 
 static void check_transport(const setting *s)
@@ -201,18 +206,23 @@ static void check_transport(const setting *s)
 static void check_setting(const setting *given)
 {
     if (rank_count() % given->replicas != 0) return;
+    static const struct {
+        size_t node_ranks, chunks;
+    } ways[] = {{0, 1}, {1, 1}, {1, 3}, {2, 2}, {3, 1}};
     setting s = *given;
-    check_transport(&s);
-    s.messages = true;
-    check_transport(&s);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        s.node_ranks = ways[i].node_ranks;
+        s.chunks = ways[i].chunks;
+        check_transport(&s);
+    }
 }
 
 static void experts_of_every_number(void **state)
 {
     (void)state;
     for (size_t experts = 1; experts <= 9; experts++) {
-        check_setting(&(setting){experts, 1, 8, 24, 1, false});
-        check_setting(&(setting){experts, 3, 4, 17, 1, false});
+        check_setting(&(setting){experts, 1, 8, 24, 1, 0, 1});
+        check_setting(&(setting){experts, 3, 4, 17, 1, 0, 1});
     }
 }
 
@@ -220,34 +230,39 @@ static void experts_of_every_number(void **state)
 static void fewer_samples_than_grains(void **state)
 {
     (void)state;
-    check_setting(&(setting){5, 2, 8, 3, 1, false});
-    check_setting(&(setting){5, 2, 8, 1, 1, false});
-    check_setting(&(setting){2, 1, 1, 6, 1, false});
-    check_setting(&(setting){7, 1, 2, 9, 1, false});
+    check_setting(&(setting){5, 2, 8, 3, 1, 0, 1});
+    check_setting(&(setting){5, 2, 8, 1, 1, 0, 1});
+    check_setting(&(setting){2, 1, 1, 6, 1, 0, 1});
+    check_setting(&(setting){7, 1, 2, 9, 1, 0, 1});
 }
 
 static void replicas(void **state)
 {
     (void)state;
     for (size_t experts = 1; experts <= 5; experts++) {
-        check_setting(&(setting){experts, 2, 8, 21, 2, false});
-        check_setting(&(setting){experts, 1, 8, 5, rank_count(), false});
+        check_setting(&(setting){experts, 2, 8, 21, 2, 0, 1});
+        check_setting(&(setting){experts, 1, 8, 5, rank_count(), 0, 1});
     }
 }
 
-/* All ranks here are on one node: memory is shared unless messages are asked for. */
+/* All ranks here are on one machine, and nodes are as large as allowed. */
 static void memory_is_shared(void **state)
 {
     (void)state;
-    for (int messages = 0; messages < 2; messages++) {
-        const setting s = {5, 2, 8, 19, 1, messages};
+    for (size_t node_ranks = 0; node_ranks < 5; node_ranks++) {
+        const setting s = {5, 2, 8, 19, 1, node_ranks, 1};
+        const size_t ranks = (size_t)rank_count();
+        const size_t nodes = node_ranks == 0 ? 1 : (ranks + node_ranks - 1) / node_ranks;
         fixture f;
         create(&f, &s);
-        assert_on_every_rank(cot_exchange_is_shared(f.exchange) ==
-                             (rank_count() == 1 || !messages));
+        assert_on_every_rank(cot_exchange_nodes(f.exchange) == nodes);
         const cot_slot_buffers *b = f.buffers;
         assert_on_every_rank((b->home_in == b->owned_in && b->home_out == b->owned_out) ==
-                             cot_exchange_is_shared(f.exchange));
+                             (nodes == 1));
+        const char *way = nodes == 1       ? "in shared memory"
+                          : nodes == ranks ? "by messages"
+                                           : "by messages between nodes";
+        assert_string_equal(cot_exchange_way(f.exchange), way);
         destroy(&f);
     }
 }

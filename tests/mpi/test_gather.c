@@ -70,7 +70,7 @@ static void check_gather(int replicas, bool messages)
     fixture f;
     create(&f, replicas);
     cot_gather *gather = cot_gather_create(f.comm, capacity(f.comm->replica_count, f.comm->replica),
-                                           WIDTH, messages);
+                                           WIDTH, messages ? 1 : 0);
     cot_real *rows = cot_gather_rows(gather);
     for (size_t round = 0; round < sizeof batches / sizeof batches[0]; round++) {
         cot_group_batch b = cot_group_batch_of(f.comm, batches[round], GRAINS, f.begins);
@@ -94,8 +94,9 @@ static void check_parts(int replicas, bool messages)
 {
     fixture f;
     create(&f, replicas);
-    cot_parts *parts = cot_parts_create(f.comm, capacity(f.comm->replica_count, f.comm->replica),
-                                        capacity(f.comm->size, f.comm->rank), WIDTH, messages);
+    cot_parts *parts =
+        cot_parts_create(f.comm, capacity(f.comm->replica_count, f.comm->replica),
+                         capacity(f.comm->size, f.comm->rank), WIDTH, messages ? 1 : 0);
     for (size_t round = 0; round < sizeof batches / sizeof batches[0]; round++) {
         cot_group_batch b = cot_group_batch_of(f.comm, batches[round], GRAINS, f.begins);
         cot_real *own = cot_parts_own(parts);

@@ -44,7 +44,8 @@ typedef struct side {
     cot_real *whole_grads;        /* every parameter, with all its experts */
 } side;
 
-static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, bool messages)
+static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, size_t node_ranks,
+                        size_t chunks)
 {
     *s = (side){.fixture = f, .comm = comm};
     size_t members = (size_t)comm->group_size;
@@ -53,7 +54,7 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan
                                   cot_shard_begin(f->experts, members, me + 1));
     cot_soft_moe_options options = {
         {T, D, f->experts, f->slots, H}, f->router, f->activation, f->bias};
-    cot_batching batching = {MOST_BATCH, GRAINS, messages, plan};
+    cot_batching batching = {MOST_BATCH, GRAINS, node_ranks, plan, chunks};
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
@@ -67,7 +68,7 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan
 
 static void create(side *s, const fixture *f, cot_comm *comm)
 {
-    create_over(s, f, comm, COT_PLAN_SLOTS, false);
+    create_over(s, f, comm, COT_PLAN_SLOTS, 0, 1);
 }
 
 static void destroy(side *s)
@@ -206,7 +207,7 @@ static void check_against_one_rank(const fixture *f)
     side messages;
     side alone;
     create(&all, f, comm_of_world(1));
-    create_over(&messages, f, comm_of_world(1), COT_PLAN_SLOTS, true);
+    create_over(&messages, f, comm_of_world(1), COT_PLAN_SLOTS, 1, 1);
     create(&alone, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
         run(&all, batches[i]);
@@ -249,6 +250,40 @@ static void any_number_of_ranks_like_one(void **state)
     for (size_t i = 0; i < FIXTURES; i++) check_against_one_rank(&fixtures[i]);
 }
 
+/* A pass by slots, cut into chunks of experts: also into one expert each, and where there are fewer
+ * experts than chunks; by messages, and where some ranks share memory. */
+static void check_chunks(const fixture *f, size_t node_ranks, size_t chunks)
+{
+    side whole;
+    side cut;
+    create(&whole, f, comm_of_world(1));
+    create_over(&cut, f, comm_of_world(1), COT_PLAN_SLOTS, node_ranks, chunks);
+    size_t most = (f->experts + (size_t)rank_count() - 1) / (size_t)rank_count();
+    size_t want = node_ranks >= (size_t)rank_count() ? 1 : chunks;
+    if (want > most) want = most;
+    assert_on_every_rank(cot_exchange_chunks(cot_soft_moe_exchange(cut.layer)) == want);
+    for (size_t i = 0; i < BATCHES; i++) {
+        run(&whole, batches[i]);
+        run(&cut, batches[i]);
+        compare(&whole, &cut, batches[i], true);
+    }
+    /* Another number between two steps. */
+    cot_soft_moe_set_chunks(cut.layer, 2);
+    run(&cut, batches[BATCHES - 1]);
+    compare(&whole, &cut, batches[BATCHES - 1], true);
+    destroy(&cut);
+    destroy(&whole);
+}
+
+static void any_number_of_chunks_like_one(void **state)
+{
+    static const size_t counts[] = {2, 3, 7, 50};
+    (void)state;
+    for (size_t i = 0; i < FIXTURES; i++)
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
+            check_chunks(&fixtures[i], 1 + c % 3, counts[c]);
+}
+
 /* By tokens: what the slots give, to rounding; and the same bits on every number of ranks, in
  * shared memory and by messages. */
 static void check_tokens(const fixture *f)
@@ -257,9 +292,9 @@ static void check_tokens(const fixture *f)
     side messages;
     side alone;
     side slots;
-    create_over(&all, f, comm_of_world(1), COT_PLAN_TOKENS, false);
-    create_over(&messages, f, comm_of_world(1), COT_PLAN_TOKENS, true);
-    create_over(&alone, f, comm_of_self(), COT_PLAN_TOKENS, false);
+    create_over(&all, f, comm_of_world(1), COT_PLAN_TOKENS, 0, 1);
+    create_over(&messages, f, comm_of_world(1), COT_PLAN_TOKENS, 1, 1);
+    create_over(&alone, f, comm_of_self(), COT_PLAN_TOKENS, 0, 1);
     create(&slots, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
         run(&all, batches[i]);
@@ -466,7 +501,7 @@ static void a_step_allocates_nothing(void **state)
     (void)state;
     for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++) {
         side all;
-        create_over(&all, &plain_with_slots, comm_of_world(1), (cot_plan)plan, false);
+        create_over(&all, &plain_with_slots, comm_of_world(1), (cot_plan)plan, 0, 1);
         cot_selector *selector = cot_selector_combine(7, 3);
         size_t before = allocations;
         assert_true(before > 0);
@@ -484,6 +519,7 @@ static void a_step_allocates_nothing(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_number_of_ranks_like_one),
+    cmocka_unit_test(any_number_of_chunks_like_one),
     cmocka_unit_test(tokens_like_slots),
     cmocka_unit_test(replicas_like_one_and_among_themselves),
     cmocka_unit_test(kept_experts_like_a_dense_computation),

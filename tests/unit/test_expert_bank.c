@@ -235,10 +235,39 @@ static void same_bits_for_any_shard(void **state)
     destroy(&f);
 }
 
+/* In two halves, the second behind all of the first: the same bits, and dout stays as it is. */
+static void same_bits_in_halves(void **state)
+{
+    (void)state;
+    fixture whole;
+    fixture halves;
+    create(&whole, COT_GELU, true);
+    create(&halves, COT_GELU, true);
+    cot_expert_bank_load(whole.bank);
+    cot_expert_bank_forward(whole.bank, &whole.at, whole.in, whole.out);
+    cot_expert_bank_load(halves.bank);
+    cot_expert_bank_forward(halves.bank, &halves.at, halves.in, halves.out);
+    cot_real dx[MOST_ROWS * D];
+    memcpy(dx, whole.dout, sizeof dx);
+    cot_expert_bank_backward(whole.bank, &whole.at, whole.in, dx);
+    cot_expert_bank_finish(whole.bank);
+    cot_expert_bank_backward_inputs(halves.bank, &halves.at, halves.in, halves.dout);
+    cot_expert_bank_backward_outputs(halves.bank, &halves.at, halves.dout);
+    cot_expert_bank_finish(halves.bank);
+    size_t begin = (size_t)OTHERS * D;
+    assert_same_bits(halves.in + begin, dx + begin, halves.rows * D - begin);
+    assert_same_bits(halves.dout, whole.dout, MOST_ROWS * D);
+    assert_same_bits(cot_params_grads(halves.params), cot_params_grads(whole.params),
+                     cot_params_sharded_size(whole.params));
+    destroy(&halves);
+    destroy(&whole);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(registers_what_it_needs),
     cmocka_unit_test(follows_the_formula),
     cmocka_unit_test(same_bits_for_any_shard),
+    cmocka_unit_test(same_bits_in_halves),
 };
 
 RUN_UNIT_TESTS(tests)
