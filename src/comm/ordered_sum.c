@@ -1,3 +1,5 @@
+#include "comm/sketch.h"
+
 #include <coterie/comm.h>
 #include <coterie/memory.h>
 #include <coterie/ordered_sum.h>
@@ -24,8 +26,7 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
 {
     cot_ordered_sum *sum = cot_alloc(1, sizeof *sum);
     sum->comm = comm;
-    COT_MPI(MPI_Comm_rank(comm, &sum->rank));
-    COT_MPI(MPI_Comm_size(comm, &sum->size));
+    cot_sketch_place(comm, &sum->rank, &sum->size);
     sum->ordered = ordered;
     sum->capacity = size;
     size_t ranks = (size_t)sum->size;

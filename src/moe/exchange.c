@@ -84,6 +84,14 @@ static void take_own_buffers(cot_exchange *ex)
     b->home_in = b->home_out;
 }
 
+/* Of the others' memory in each of the two buffers, a rank comes to use its own samples' rows. */
+static size_t seen_bytes(const cot_exchange *ex)
+{
+    size_t slots = (ex->experts - ex->owned_experts) * ex->slots_per_expert;
+    return 2 * home_rows(ex) / (ex->experts * ex->slots_per_expert) * slots * ex->width *
+           sizeof(cot_real);
+}
+
 /* Every rank brings the memory of its experts. */
 static bool take_shared_buffers(cot_exchange *ex)
 {
@@ -98,6 +106,7 @@ static bool take_shared_buffers(cot_exchange *ex)
     cot_real *in = cot_shared_base(ex->in);
     cot_real *out = cot_shared_base(ex->out);
     ex->buffers = (cot_slot_buffers){in, out, in, out};
+    cot_memory_see((long)seen_bytes(ex));
     return true;
 }
 
@@ -118,6 +127,7 @@ static void release_buffers(cot_exchange *ex)
         cot_free(b->owned_out);
         cot_free(b->owned_in);
     }
+    if (ex->in != NULL) cot_memory_see(-(long)seen_bytes(ex));
     cot_shared_destroy(&ex->out);
     cot_shared_destroy(&ex->in);
 }

@@ -204,7 +204,6 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
     trainer_costs_destroy(&t);
-    trainer_stats_destroy(&t);
     trainer_destroy(&t);
     if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);
     return status;
