@@ -144,7 +144,8 @@ static void measure_grid(const cot_comm *world, const machine_arena *arena, cot_
 static void measure_kernels(const cot_comm *world, double seconds, cot_machine *machine)
 {
     enum { PASSES = 3 };
-    machine_arena arena = machine_arena_create();
+    const size_t largest = (size_t)8 << 20; /* of the grids */
+    machine_arena arena = machine_arena_create(largest);
     size_t points = 0;
     for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
         if (!computes(kernel)) continue;
@@ -222,10 +223,13 @@ static void measure_messages(const cot_comm *world, MPI_Comm comm, cot_kernel ke
                              double seconds, cot_machine *machine)
 {
     cot_rates *rates = &machine->rates[kernel];
+    const double most_memory = 64 << 20;
     messages m = {.comm = comm};
     *rates = rates_of(&grids[kernel]);
-    const size_t points = points_of(rates);
     COT_MPI(MPI_Comm_size(comm, &m.size));
+    while (rates->counts[0] > 1 && rates->axes[0][rates->counts[0] - 1] * m.size > most_memory)
+        rates->counts[0]--;
+    const size_t points = points_of(rates);
     size_t largest = (size_t)rates->axes[0][points - 1] * (size_t)m.size;
     m.send = cot_alloc(largest, 1);
     m.arrived = cot_alloc(largest, 1);
@@ -256,7 +260,7 @@ static void measure_barrier(const cot_comm *world, MPI_Comm node, int size, doub
 }
 
 /* Nodes with different numbers of ranks take part as far as the smallest goes. */
-static void measure_ranks(const cot_comm *world, double seconds, cot_machine *machine)
+void machine_measure_messages(const cot_comm *world, double seconds, cot_machine *machine)
 {
     MPI_Comm node;
     MPI_Comm across; /* the ranks of one place on all nodes */
@@ -325,7 +329,7 @@ void cot_machine_measure(const cot_comm *world, double seconds, cot_machine *mac
     cot_machine machine = {0};
     touch_libraries(world);
     describe(world, &machine);
-    measure_ranks(world, seconds * (1 - kernels) / 3, &machine);
+    machine_measure_messages(world, seconds * (1 - kernels) / 3, &machine);
     machine.alone = bandwidth(world, true);
     machine.together = bandwidth(world, false);
     measure_kernels(world, seconds * kernels, &machine);

@@ -1,3 +1,5 @@
+#include "run/choose_exchange.h"
+
 #include <coterie/blas.h>
 #include <coterie/experiment.h>
 #include <coterie/memory.h>
@@ -96,6 +98,8 @@ cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe
     cot_memory_mark(COT_MEMORY_DATA);
     if (status != COT_OK) goto destroy;
     choose_batching(ex);
+    status = choose_exchange(ex);
+    if (status != COT_OK) goto destroy;
     status = create_model(ex);
     if (status != COT_OK) goto destroy;
     cot_params_initialize(ex->params, recipe->seed);

@@ -17,12 +17,12 @@
 
 /* Larger than the second-level cache, smaller than the third. */
 static const size_t window = ((size_t)4 << 20) / sizeof(cot_real);
-enum { arena_numbers = (96 << 20) / sizeof(cot_real) };
 
-machine_arena machine_arena_create(void)
+machine_arena machine_arena_create(size_t operand)
 {
-    machine_arena arena = {.numbers = cot_alloc(arena_numbers, sizeof(cot_real)),
-                           .count = arena_numbers};
+    machine_arena arena = {.numbers = cot_alloc(3 * operand, sizeof(cot_real)),
+                           .count = 3 * operand,
+                           .region = operand};
     for (size_t i = 0; i < arena.count; i++)
         arena.numbers[i] = (cot_real)(i * 7919 % 1009) / 1009 - (cot_real)0.5;
     return arena;
@@ -52,15 +52,15 @@ typedef struct subject {
     cot_dataset *dataset;
 } subject;
 
-/* The last third of the arena is for results, which are never operands again: what is multiplied
- * over and over dies away, and denormal numbers are slow. */
-static const size_t region = arena_numbers / 3;
+/* The last third of the arena, the regions of operands in front of it, is for results, which are
+ * never operands again: what is multiplied over and over dies away, and denormal numbers are slow.
+ */
 
 /* Operands of one run after the other, each at another place of the window. */
 static const cot_real *operand(subject *s, size_t numbers)
 {
-    if (s->next + numbers > (numbers > window ? region : window)) s->next = 0;
-    COT_ASSERT(numbers <= region);
+    if (s->next + numbers > (numbers > window ? s->arena->region : window)) s->next = 0;
+    COT_ASSERT(numbers <= s->arena->region);
     const cot_real *at = s->arena->numbers + s->next;
     s->next += numbers;
     return at;
@@ -68,9 +68,10 @@ static const cot_real *operand(subject *s, size_t numbers)
 
 static cot_real *result(subject *s, size_t numbers)
 {
-    if (s->next_result + numbers > (numbers > window ? region : window)) s->next_result = 0;
-    COT_ASSERT(numbers <= region);
-    cot_real *at = s->arena->numbers + 2 * region + s->next_result;
+    if (s->next_result + numbers > (numbers > window ? s->arena->region : window))
+        s->next_result = 0;
+    COT_ASSERT(numbers <= s->arena->region);
+    cot_real *at = s->arena->numbers + 2 * s->arena->region + s->next_result;
     s->next_result += numbers;
     return at;
 }
@@ -78,8 +79,8 @@ static cot_real *result(subject *s, size_t numbers)
 /* The same in every run. */
 static const cot_real *fixed(const subject *s, size_t numbers)
 {
-    COT_ASSERT(numbers <= region);
-    return s->arena->numbers + region;
+    COT_ASSERT(numbers <= s->arena->region);
+    return s->arena->numbers + s->arena->region;
 }
 
 /* ---- products ---- */
@@ -102,9 +103,9 @@ static void multiply(subject *s)
 }
 
 /* As many samples, or experts, as a rank might have, within the arena. */
-static size_t fitting(size_t numbers_each, size_t most)
+static size_t fitting(const subject *s, size_t numbers_each, size_t most)
 {
-    size_t room = region / numbers_each;
+    size_t room = s->arena->region / numbers_each;
     if (room > most) room = most;
     return room > 0 ? room : 1;
 }
@@ -114,7 +115,7 @@ static void prepare_mix(subject *s)
     enum { SAMPLES = 64 };
     const size_t rows = s->n > s->m ? s->n : s->m;
     s->shape = (cot_moe_shape){.T = s->m, .D = s->k, .E = s->n, .P = 1};
-    s->units = fitting(rows * (s->k > s->m ? s->k : s->m), SAMPLES);
+    s->units = fitting(s, rows * (s->k > s->m ? s->k : s->m), SAMPLES);
     s->samples = cot_alloc(s->n, sizeof *s->samples);
     s->first = cot_alloc(s->n, sizeof *s->first);
     for (size_t e = 0; e < s->n; e++) {
@@ -143,7 +144,7 @@ static void prepare_experts(subject *s)
 {
     enum { EXPERTS = 16 };
     s->shape = (cot_moe_shape){.T = 1, .D = s->n, .E = 1, .P = 1, .H = s->k};
-    s->units = fitting(4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
+    s->units = fitting(s, 4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
     s->shape.E = s->units;
     s->params = cot_params_create(0, s->units);
     s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m, s->params,
@@ -154,6 +155,7 @@ static void prepare_experts(subject *s)
      * their variance is left by uniform weights on +-1/sqrt(fan_in), twice, and half the units. */
     cot_scale(cot_params_sharded_size(s->params), (cot_real)sqrt(sqrt(18)),
               cot_params_values(s->params), cot_params_values(s->params));
+    cot_expert_bank_load(s->bank);
     s->samples = cot_alloc(s->units, sizeof *s->samples);
     s->first = cot_alloc(s->units, sizeof *s->first);
     for (size_t e = 0; e < s->units; e++) {

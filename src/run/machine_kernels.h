@@ -8,11 +8,12 @@
 /** Memory for operands, shared by all kernels. */
 typedef struct machine_arena {
     cot_real *numbers;
-    size_t count;
+    size_t count;  /* three regions */
+    size_t region; /* the largest operand */
 } machine_arena;
 
-/** For all shapes up to that of the largest grid. */
-machine_arena machine_arena_create(void);
+/** For operands of at most so many numbers, at least 4 MiB of them. */
+machine_arena machine_arena_create(size_t operand);
 void machine_arena_destroy(machine_arena *arena);
 
 /** Seconds of the kernel, by the fastest of several runs within about `seconds`; operands come from
@@ -20,5 +21,9 @@ void machine_arena_destroy(machine_arena *arena);
  * collective. */
 double machine_time_kernel(const machine_arena *arena, cot_kernel kernel, size_t m, size_t n,
                            size_t k, double seconds);
+
+/** What messages and barriers take, into the rates of `machine`, as far as there are ranks to talk
+ * to; and the number of nodes. In about three times `seconds`. Collective over the world. */
+void machine_measure_messages(const cot_comm *world, double seconds, cot_machine *machine);
 
 #endif

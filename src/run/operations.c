@@ -27,6 +27,14 @@ void work_exchange(pass_work *w, double bytes)
     w->phase = before;
 }
 
+/* Weights of small experts are transposed, and their gradients back. */
+void work_load_experts(pass_work *w)
+{
+    const cot_moe_shape *shape = &w->moe->shape;
+    if (cot_expert_bank_is_small(shape))
+        work_add(w, COT_KERNEL_COPY, (double)(shape->D * shape->H), 1, 1, 3 * w->experts);
+}
+
 /* Of `ranks` ranks that are `stride` apart, with this one among them. */
 static peers peers_of(const cot_comm *comm, int first, int ranks, int stride, int on_node)
 {

@@ -54,6 +54,9 @@ void work_send(pass_work *w, const peers *to, double bytes);
 /** Add a meeting of the expert group in shared memory, or the same number of messages. */
 void work_exchange(pass_work *w, double bytes);
 
+/** cot_expert_bank_load and cot_expert_bank_finish. */
+void work_load_experts(pass_work *w);
+
 /** One Soft MoE layer, forward and backward. */
 void work_by_slots(pass_work *w);
 void work_by_tokens(pass_work *w);

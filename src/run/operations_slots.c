@@ -47,6 +47,7 @@ static void forward(pass_work *w, const sizes *s)
     work_add(w, COT_KERNEL_TO_SLOTS, s->T, s->S, s->D, w->here);
     send_slots(w, s);
     w->phase = COT_PHASE_EXPERTS;
+    work_load_experts(w);
     work_add(w, COT_KERNEL_EXPERT_FORWARD, w->group * s->P, s->D, s->H, w->experts);
     send_slots(w, s);
     w->phase = COT_PHASE_COMBINE;

@@ -80,8 +80,9 @@ static void mixing(pass_work *w, const unit *u, cot_kernel kernel)
 static void experts_forward(pass_work *w, const unit *u)
 {
     const double wide = u->H * u->experts;
+    w->phase = COT_PHASE_EXPERTS;
+    work_load_experts(w);
     if (u->thin) {
-        w->phase = COT_PHASE_EXPERTS;
         thin_weights(w, u);
         thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
         thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, u->D, wide); /* N = (Cmb h) W2 */

@@ -29,11 +29,11 @@ static void describe_run(const trainer *t)
     cot_info("%d rank%s, %zu experts of hidden width %zu with %zu slot%s each, %zu parameters",
              t->comm->size, t->comm->size == 1 ? "" : "s", shape->E, shape->H, shape->P,
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
-    if (t->comm->group_size > 1)
-        cot_info("exchange by %s, %s", cot_experiment_exchange(t->experiment),
-                 cot_soft_moe_shares_memory(cot_model_layer(t->experiment->model, 0))
-                     ? "in shared memory"
-                     : "by messages");
+    const char *way = cot_soft_moe_shares_memory(cot_model_layer(t->experiment->model, 0))
+                          ? ", in shared memory"
+                          : ", by messages";
+    cot_info("exchange by %s%s, %s", cot_experiment_exchange(t->experiment),
+             t->comm->group_size > 1 ? way : "", t->experiment->why);
     cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);
