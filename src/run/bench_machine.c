@@ -20,78 +20,45 @@ typedef struct grid {
     double axes[COT_MACHINE_AXES][COT_MACHINE_AXIS]; /* 0 ends an axis; an empty one is 1 */
 } grid;
 
-#define PRODUCTS                                                                                   \
-    {                                                                                              \
-        {                                                                                          \
-            {1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640},                                    \
-            {                                                                                      \
-                1, 4, 14, 50, 180, 640                                                             \
-            }                                                                                      \
-        }                                                                                          \
-    }
-#define MIXING                                                                                     \
-    {                                                                                              \
-        {                                                                                          \
-            {2, 6, 20, 64}, {3, 12, 48, 192, 768},                                                 \
-            {                                                                                      \
-                32, 128, 512                                                                       \
-            }                                                                                      \
-        }                                                                                          \
-    }
-#define EXPERTS                                                                                    \
-    {                                                                                              \
-        {                                                                                          \
-            {12, 48, 192, 768}, {32, 128, 512},                                                    \
-            {                                                                                      \
-                1, 4, 14, 50, 180, 640                                                             \
-            }                                                                                      \
-        }                                                                                          \
-    }
-#define MATRICES                                                                                   \
-    {                                                                                              \
-        {                                                                                          \
-            {3, 24, 192},                                                                          \
-            {                                                                                      \
-                6, 48, 384                                                                         \
-            }                                                                                      \
-        }                                                                                          \
-    }
-#define VECTORS                                                                                    \
-    {                                                                                              \
-        {                                                                                          \
-            {                                                                                      \
-                64, 2048, 65536, 1048576, 8388608                                                  \
-            }                                                                                      \
-        }                                                                                          \
-    }
+static const grid products = {
+    {{1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}}};
+static const grid mixing = {{{2, 6, 20, 64}, {3, 12, 48, 192, 768}, {32, 128, 512}}};
+static const grid experts = {{{12, 48, 192, 768}, {32, 128, 512}, {1, 4, 14, 50, 180, 640}}};
+static const grid matrices = {{{3, 24, 192}, {6, 48, 384}}};
+static const grid vectors = {{{64, 2048, 65536, 524288, 2097152, 8388608}}};
+static const grid updates = {{{2048, 65536, 2097152}}};
+static const grid pixels = {{{784}}}; /* of a glyph */
+static const grid normals = {{{256}}};
+static const grid barrier = {{{1}}}; /* in its place, log2 of the ranks at hand */
+static const grid messages_of = {{{8, 512, 8192, 65536, 524288, 4194304}}};
 
-static const grid grids[COT_KERNELS] = {
-    [COT_KERNEL_GEMM_NN] = PRODUCTS,
-    [COT_KERNEL_GEMM_TN] = PRODUCTS,
-    [COT_KERNEL_GEMM_NT] = PRODUCTS,
-    [COT_KERNEL_TO_SLOTS] = MIXING,
-    [COT_KERNEL_TO_TOKENS] = MIXING,
-    [COT_KERNEL_TO_WEIGHTS] = MIXING,
-    [COT_KERNEL_EXPERT_FORWARD] = EXPERTS,
-    [COT_KERNEL_EXPERT_BACKWARD] = EXPERTS,
-    [COT_KERNEL_SOFTMAX_ROWS] = MATRICES,
-    [COT_KERNEL_SOFTMAX_ROWS_BACKWARD] = MATRICES,
-    [COT_KERNEL_SOFTMAX_COLS] = MATRICES,
-    [COT_KERNEL_SOFTMAX_COLS_BACKWARD] = MATRICES,
-    [COT_KERNEL_NORMALIZE_ROWS] = MATRICES,
-    [COT_KERNEL_NORMALIZE_ROWS_BACKWARD] = MATRICES,
-    [COT_KERNEL_NORMALIZE_COLS] = MATRICES,
-    [COT_KERNEL_NORMALIZE_COLS_BACKWARD] = MATRICES,
-    [COT_KERNEL_COPY] = VECTORS,
-    [COT_KERNEL_ADD] = VECTORS,
-    [COT_KERNEL_DOT] = VECTORS,
-    [COT_KERNEL_SGD] = {{{2048, 65536, 2097152}}},
-    [COT_KERNEL_ADAM] = {{{2048, 65536, 2097152}}},
-    [COT_KERNEL_PIXELS] = {{{784}}}, /* of a glyph */
-    [COT_KERNEL_NORMALS] = {{{256}}},
-    [COT_KERNEL_BARRIER] = {{{1}}}, /* in its place, log2 of the ranks at hand */
-    [COT_KERNEL_MESSAGE] = {{{8, 512, 8192, 65536, 524288, 4194304}}},
-    [COT_KERNEL_MESSAGE_BETWEEN] = {{{8, 512, 8192, 65536, 524288, 4194304}}},
+static const grid *const grids[COT_KERNELS] = {
+    [COT_KERNEL_GEMM_NN] = &products,
+    [COT_KERNEL_GEMM_TN] = &products,
+    [COT_KERNEL_GEMM_NT] = &products,
+    [COT_KERNEL_TO_SLOTS] = &mixing,
+    [COT_KERNEL_TO_TOKENS] = &mixing,
+    [COT_KERNEL_TO_WEIGHTS] = &mixing,
+    [COT_KERNEL_EXPERT_FORWARD] = &experts,
+    [COT_KERNEL_EXPERT_BACKWARD] = &experts,
+    [COT_KERNEL_SOFTMAX_ROWS] = &matrices,
+    [COT_KERNEL_SOFTMAX_ROWS_BACKWARD] = &matrices,
+    [COT_KERNEL_SOFTMAX_COLS] = &matrices,
+    [COT_KERNEL_SOFTMAX_COLS_BACKWARD] = &matrices,
+    [COT_KERNEL_NORMALIZE_ROWS] = &matrices,
+    [COT_KERNEL_NORMALIZE_ROWS_BACKWARD] = &matrices,
+    [COT_KERNEL_NORMALIZE_COLS] = &matrices,
+    [COT_KERNEL_NORMALIZE_COLS_BACKWARD] = &matrices,
+    [COT_KERNEL_COPY] = &vectors,
+    [COT_KERNEL_ADD] = &vectors,
+    [COT_KERNEL_DOT] = &vectors,
+    [COT_KERNEL_SGD] = &updates,
+    [COT_KERNEL_ADAM] = &updates,
+    [COT_KERNEL_PIXELS] = &pixels,
+    [COT_KERNEL_NORMALS] = &normals,
+    [COT_KERNEL_BARRIER] = &barrier,
+    [COT_KERNEL_MESSAGE] = &messages_of,
+    [COT_KERNEL_MESSAGE_BETWEEN] = &messages_of,
 };
 
 static size_t points_of(const cot_rates *rates)
@@ -149,7 +116,7 @@ static void measure_kernels(const cot_comm *world, double seconds, cot_machine *
     size_t points = 0;
     for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
         if (!computes(kernel)) continue;
-        machine->rates[kernel] = rates_of(&grids[kernel]);
+        machine->rates[kernel] = rates_of(grids[kernel]);
         points += points_of(&machine->rates[kernel]);
     }
     for (int pass = 0; pass < PASSES; pass++)
@@ -225,7 +192,7 @@ static void measure_messages(const cot_comm *world, MPI_Comm comm, cot_kernel ke
     cot_rates *rates = &machine->rates[kernel];
     const double most_memory = 64 << 20;
     messages m = {.comm = comm};
-    *rates = rates_of(&grids[kernel]);
+    *rates = rates_of(grids[kernel]);
     COT_MPI(MPI_Comm_size(comm, &m.size));
     while (rates->counts[0] > 1 && rates->axes[0][rates->counts[0] - 1] * m.size > most_memory)
         rates->counts[0]--;
@@ -253,7 +220,7 @@ static void measure_barrier(const cot_comm *world, MPI_Comm node, int size, doub
     cot_rates *rates = &machine->rates[COT_KERNEL_BARRIER];
     cot_shared *shared = cot_shared_create(node, 1);
     if (shared == NULL) return;
-    *rates = rates_of(&grids[COT_KERNEL_BARRIER]);
+    *rates = rates_of(grids[COT_KERNEL_BARRIER]);
     rates->axes[0][0] = log2(size);
     rates->seconds[0] = fastest_round(world, seconds, meet, shared);
     cot_shared_destroy(&shared);

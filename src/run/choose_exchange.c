@@ -39,6 +39,19 @@ static double time_operation(const trial *t, const operation *o)
     return seconds * o->m * o->n * o->k / (m * n * k);
 }
 
+/* As operation_seconds has it, by arrays that fit into the arena. */
+static double time_far(const trial *t, double numbers)
+{
+    const double enough = 5e-3;
+    const size_t near = 524288;
+    size_t m = numbers < (double)t->arena.region ? (size_t)ceil(numbers) : t->arena.region;
+    if (m <= near) return 0;
+    double all = machine_time_kernel(&t->arena, COT_KERNEL_ADD, m, 1, 1, enough) / (double)m;
+    double cached =
+        machine_time_kernel(&t->arena, COT_KERNEL_ADD, near, 1, 1, enough) / (double)near;
+    return all > cached ? (all - cached) * numbers / 3 : 0;
+}
+
 static void time_plan(trial *t, cot_plan plan)
 {
     const operations *list = &t->plans[plan];
@@ -47,7 +60,9 @@ static void time_plan(trial *t, cot_plan plan)
     for (size_t i = 0; i < list->count; i++) {
         const operation *o = &list->list[i];
         if (!decides(o)) continue;
-        if (o->kernel < COT_KERNEL_BARRIER)
+        if ((int)o->kernel == OPERATION_FAR)
+            seconds[i] = time_far(t, o->m);
+        else if (o->kernel < COT_KERNEL_BARRIER)
             seconds[i] = time_operation(t, o);
         else if (cot_machine_knows(&t->messages, o->kernel))
             seconds[i] = cot_machine_seconds(&t->messages, o->kernel, o->m, o->n, o->k);

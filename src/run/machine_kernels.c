@@ -102,10 +102,10 @@ static void multiply(subject *s)
              transposed ? k : n, 0, result(s, m * n), n);
 }
 
-/* As many samples, or experts, as a rank might have, within the arena. */
-static size_t fitting(const subject *s, size_t numbers_each, size_t most)
+/* As many samples, or experts, as the third-level cache can hold. */
+static size_t fitting(size_t numbers_each, size_t most)
 {
-    size_t room = s->arena->region / numbers_each;
+    size_t room = window / numbers_each;
     if (room > most) room = most;
     return room > 0 ? room : 1;
 }
@@ -115,7 +115,7 @@ static void prepare_mix(subject *s)
     enum { SAMPLES = 64 };
     const size_t rows = s->n > s->m ? s->n : s->m;
     s->shape = (cot_moe_shape){.T = s->m, .D = s->k, .E = s->n, .P = 1};
-    s->units = fitting(s, rows * (s->k > s->m ? s->k : s->m), SAMPLES);
+    s->units = fitting(rows * (s->k > s->m ? s->k : s->m), SAMPLES);
     s->samples = cot_alloc(s->n, sizeof *s->samples);
     s->first = cot_alloc(s->n, sizeof *s->first);
     for (size_t e = 0; e < s->n; e++) {
@@ -144,7 +144,7 @@ static void prepare_experts(subject *s)
 {
     enum { EXPERTS = 16 };
     s->shape = (cot_moe_shape){.T = 1, .D = s->n, .E = 1, .P = 1, .H = s->k};
-    s->units = fitting(s, 4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
+    s->units = fitting(4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
     s->shape.E = s->units;
     s->params = cot_params_create(0, s->units);
     s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m, s->params,

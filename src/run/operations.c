@@ -10,6 +10,11 @@ void work_add(pass_work *w, cot_kernel kernel, double m, double n, double k, dou
     list->list[list->count++] = (operation){w->phase, kernel, m, n, k, count * w->times};
 }
 
+void work_far(pass_work *w, double numbers, double passes)
+{
+    work_add(w, (cot_kernel)OPERATION_FAR, numbers, 1, 1, passes);
+}
+
 void work_send(pass_work *w, const peers *to, double bytes)
 {
     work_add(w, COT_KERNEL_MESSAGE, bytes, 1, 1, to->inside);
@@ -212,21 +217,38 @@ static bool is_message(cot_kernel kernel)
     return kernel == COT_KERNEL_MESSAGE || kernel == COT_KERNEL_MESSAGE_BETWEEN;
 }
 
+/* Adding is three passes. */
+static double far_seconds(const cot_machine *machine, double numbers)
+{
+    const double near = 524288; /* two such arrays fit into a third-level cache */
+    const double passes = 3;
+    double all = cot_machine_seconds(machine, COT_KERNEL_ADD, numbers, 1, 1);
+    double from_cache = numbers / near * cot_machine_seconds(machine, COT_KERNEL_ADD, near, 1, 1);
+    return all > from_cache ? (all - from_cache) / passes : 0;
+}
+
+double operation_seconds(const operation *o, const cot_machine *machine)
+{
+    if ((int)o->kernel == OPERATION_FAR) return far_seconds(machine, o->m);
+    return cot_machine_seconds(machine, o->kernel, o->m, o->n, o->k);
+}
+
 void operations_seconds(const operations *list, const cot_machine *machine,
                         double seconds_out[COT_PHASES])
 {
     for (int i = 0; i < COT_PHASES; i++) seconds_out[i] = 0;
     for (size_t i = 0; i < list->count; i++) {
         const operation *o = &list->list[i];
-        seconds_out[o->phase] +=
-            o->count * cot_machine_seconds(machine, o->kernel, o->m, o->n, o->k);
+        seconds_out[o->phase] += o->count * operation_seconds(o, machine);
     }
 }
 
 cot_kernel operations_unknown(const operations *list, const cot_machine *machine)
 {
     for (size_t i = 0; i < list->count; i++)
-        if (!cot_machine_knows(machine, list->list[i].kernel)) return list->list[i].kernel;
+        if ((int)list->list[i].kernel != OPERATION_FAR &&
+            !cot_machine_knows(machine, list->list[i].kernel))
+            return list->list[i].kernel;
     return COT_KERNELS;
 }
 

@@ -12,6 +12,10 @@
 
 enum { OPERATIONS_MOST = 256 };
 
+/** A pass over m numbers that the caches do not hold between passes: what that costs beyond passes
+ * over numbers from the third-level cache, where kernels are timed. */
+enum { OPERATION_FAR = COT_KERNELS };
+
 typedef struct operation {
     cot_phase phase;
     cot_kernel kernel;
@@ -48,6 +52,9 @@ typedef struct pass_work {
 /** Add a kernel to the phase at hand. */
 void work_add(pass_work *w, cot_kernel kernel, double m, double n, double k, double count);
 
+/** Add passes over slot rows. */
+void work_far(pass_work *w, double numbers, double passes);
+
 /** Add `bytes` to and from each of `peers`. */
 void work_send(pass_work *w, const peers *to, double bytes);
 
@@ -67,6 +74,9 @@ void operations_of_step(const cot_experiment *experiment, int ranks_on_node, ope
 /** Seconds by phase, on a machine that knows all the kernels. */
 void operations_seconds(const operations *list, const cot_machine *machine,
                         double seconds_out[COT_PHASES]);
+
+/** Of one operation, once. */
+double operation_seconds(const operation *o, const cot_machine *machine);
 
 /** The first kernel that the machine does not know; COT_KERNELS when there is none. */
 cot_kernel operations_unknown(const operations *list, const cot_machine *machine);

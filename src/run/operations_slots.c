@@ -4,7 +4,8 @@
 
 typedef struct sizes {
     double T, D, S, H, P;
-    double n; /* tokens of a grain */
+    double n;           /* tokens of a grain */
+    double home, owned; /* numbers of slot rows at the samples' home, and at the experts' owner */
 } sizes;
 
 static sizes sizes_of(const pass_work *w)
@@ -16,6 +17,8 @@ static sizes sizes_of(const pass_work *w)
                .H = (double)shape->H,
                .P = (double)shape->P};
     s.n = w->grains > 0 ? w->here / w->grains * s.T : 0;
+    s.home = w->here * s.S * s.D;
+    s.owned = w->group * w->experts * s.P * s.D;
     return s;
 }
 
@@ -45,13 +48,16 @@ static void forward(pass_work *w, const sizes *s)
     route(w, s);
     w->phase = COT_PHASE_DISPATCH;
     work_add(w, COT_KERNEL_TO_SLOTS, s->T, s->S, s->D, w->here);
+    work_far(w, s->home, 2); /* what is written is fetched first */
     send_slots(w, s);
     w->phase = COT_PHASE_EXPERTS;
     work_load_experts(w);
     work_add(w, COT_KERNEL_EXPERT_FORWARD, w->group * s->P, s->D, s->H, w->experts);
+    work_far(w, s->owned, 3);
     send_slots(w, s);
     w->phase = COT_PHASE_COMBINE;
     work_add(w, COT_KERNEL_TO_TOKENS, s->T, s->S, s->D, w->here);
+    work_far(w, s->home, 1);
 }
 
 static void combine_backward(pass_work *w, const sizes *s)
@@ -63,6 +69,7 @@ static void combine_backward(pass_work *w, const sizes *s)
         work_add(w, COT_KERNEL_SOFTMAX_ROWS_BACKWARD, s->n, s->S, 1, w->grains);
     }
     work_add(w, COT_KERNEL_TO_SLOTS, s->T, s->S, s->D, w->here);
+    work_far(w, s->home, 2); /* read and written, grain by grain */
 }
 
 /* Gradients of Phi and the scale: a leaf for each grain, and their tree. */
@@ -79,6 +86,7 @@ static void dispatch_backward(pass_work *w, const sizes *s)
 {
     const cot_router_options *router = &w->moe->router;
     w->phase = COT_PHASE_DISPATCH;
+    work_far(w, s->home, 1);
     if (!router->uniform_dispatch) {
         work_add(w, COT_KERNEL_TO_WEIGHTS, s->T, s->S, s->D, w->here);
         work_add(w, COT_KERNEL_SOFTMAX_COLS_BACKWARD, s->T, s->S, 1, w->here);
@@ -100,6 +108,7 @@ void work_by_slots(pass_work *w)
     send_slots(w, &s);
     w->phase = COT_PHASE_EXPERTS;
     work_add(w, COT_KERNEL_EXPERT_BACKWARD, w->group * s.P, s.D, s.H, w->experts);
+    work_far(w, s.owned, 3); /* inputs, and gradients there and back */
     send_slots(w, &s);
     dispatch_backward(w, &s);
 }
