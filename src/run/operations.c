@@ -61,17 +61,21 @@ static peers peers_of(const cot_comm *comm, int first, int ranks, int stride, in
 static void linear_forward(pass_work *w, double rows, double in, double out, bool bias)
 {
     double n = w->here * rows / w->grains;
-    work_add(w, COT_KERNEL_GEMM_NN, n, out, in, w->grains);
+    bool narrow = cot_linear_is_narrow((size_t)in, (size_t)out);
+    if (narrow) work_add(w, COT_KERNEL_COPY, in * out, 1, 1, 2); /* transposed, there and back */
+    work_add(w, narrow ? COT_KERNEL_GEMM_NT : COT_KERNEL_GEMM_NN, n, out, in, w->grains);
     if (bias) work_add(w, COT_KERNEL_ADD, n * out, 1, 1, w->grains);
 }
 
 static void linear_backward(pass_work *w, double rows, double in, double out, bool bias, bool input)
 {
     double n = w->here * rows / w->grains;
-    work_add(w, COT_KERNEL_GEMM_TN, in, out, n, w->grains);
+    bool narrow = cot_linear_is_narrow((size_t)in, (size_t)out);
+    work_add(w, COT_KERNEL_GEMM_TN, narrow ? out : in, narrow ? in : out, n, w->grains);
     work_add(w, COT_KERNEL_ADD, in * out, 1, 1, w->grains); /* the tree over grains */
     if (bias) work_add(w, COT_KERNEL_ADD, n * out, 1, 1, w->grains);
-    if (input) work_add(w, COT_KERNEL_GEMM_NT, n, in, out, w->grains);
+    cot_kernel back = narrow ? COT_KERNEL_GEMM_NN : COT_KERNEL_GEMM_NT;
+    if (input) work_add(w, back, n, in, out, w->grains);
 }
 
 static void load_samples(pass_work *w, const cot_experiment *ex)
