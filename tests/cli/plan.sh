@@ -47,14 +47,14 @@ grep -q 'GFLOP/s' text || fail "bench machine says nothing: $(cat text)"
 ranks 1 bench machine --seconds 0.2 --output one.json --format json >json 2>log || fail "bench machine on one rank: $(cat log)"
 "$python" -c 'import json; d = json.load(open("json")); assert d["ranks"] == 1 and d["message"] is None, d' || fail "$(cat json)"
 
-cat >peak.sh <<'END2'
+cat >watch.sh <<'END2'
 "$@" &
 while grep VmHWM /proc/$!/status 2>/dev/null >>"peak.$$"; do sleep 0.02; done
 wait $!
 END2
 for n in 1 2; do
     rm -rf peak.* run
-    timeout 120 mpirun --oversubscribe --bind-to none -n "$n" bash peak.sh "$COTERIE" train small.yaml --set output.dir=run --set model.experts=16 \
+    timeout 120 mpirun --oversubscribe --bind-to none -n "$n" bash watch.sh "$COTERIE" train small.yaml --set output.dir=run --set model.experts=16 \
         --set train.steps=3 2>log || fail "a run on $n ranks: $(cat log)"
     peak="$(cat peak.* | awk '$2 > most { most = $2 } END { print most * 1024 }')"
     # A sanitizer's memory is not the program's.
