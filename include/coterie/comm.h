@@ -35,6 +35,16 @@ COT_MUST_CHECK cot_status cot_comm_create(MPI_Comm parent, int expert_replicas,
                                           cot_comm **comm_out);
 void cot_comm_destroy(cot_comm **comm);
 
+/** Rank `rank` of a run of `ranks` on `nodes` nodes, as many on each, that is only thought of: for
+ * learning what creations would take there. Nothing that communicates works on it. Destroyed like
+ * any other. Not collective.
+ * Errors: COT_E_CONFIG as cot_comm_create. */
+COT_MUST_CHECK cot_status cot_comm_sketch(int ranks, int rank, int nodes, int expert_replicas,
+                                          cot_comm **comm_out);
+
+/** Nodes that the run is on. Collective over the world. */
+int cot_comm_nodes(const cot_comm *comm);
+
 /** Make one decision of all ranks' outcomes: COT_OK if every rank says so, else the status of the
  * lowest failing rank, whose message is printed once (with its rank, when not all ranks failed) and
  * forgotten everywhere; agreeing on the same failure again prints nothing more. Collective over the

@@ -18,6 +18,7 @@
 #include <coterie/experiment.h>
 #include <coterie/expert_bank.h>
 #include <coterie/expert_order.h>
+#include <coterie/forecast.h>
 #include <coterie/gradients.h>
 #include <coterie/h5.h>
 #include <coterie/head.h>
@@ -25,6 +26,7 @@
 #include <coterie/linear.h>
 #include <coterie/log.h>
 #include <coterie/loss.h>
+#include <coterie/machine.h>
 #include <coterie/memory.h>
 #include <coterie/metrics.h>
 #include <coterie/model.h>

@@ -40,11 +40,13 @@ typedef struct cot_experiment {
     cot_model *model;
     size_t outputs; /**< classes, or 1 for regression */
     cot_batching batching;
+    char why[96];        /**< why this exchange plan */
     cot_target *targets; /**< [b]: of this rank's samples at hand */
     cot_real *doutputs;  /**< [b,outputs] */
     double *scores;      /**< [grains here, COT_SCORES] */
     cot_ordered_sum *sums;
     cot_ledger *ledger; /**< where passes note their time; NULL: nowhere */
+    bool is_sketch;
 } cot_experiment;
 
 /** Make it, with the parameters at their initial values. `recipe` outlives it. Collective over the
@@ -53,6 +55,19 @@ typedef struct cot_experiment {
  * ranks differ in build, BLAS kernels or data, or expert replicas do not divide the ranks. */
 COT_MUST_CHECK cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe,
                                                 cot_experiment **experiment_out);
+
+/** Where in which run a rank is that is only thought of (cot_comm_sketch). */
+typedef struct cot_sketch_place {
+    int ranks, rank, nodes;
+} cot_sketch_place;
+
+/** What cot_experiment_create would make on that rank, to be looked at alone: nothing is
+ * initialized, no pass can be run. `dataset` stays the caller's and outlives it. Not collective.
+ * Errors: those of cot_comm_sketch and cot_model_create. */
+COT_MUST_CHECK cot_status cot_experiment_sketch(const cot_recipe *recipe, cot_dataset *dataset,
+                                                const cot_sketch_place *place,
+                                                cot_experiment **experiment_out);
+
 void cot_experiment_destroy(cot_experiment **experiment);
 
 /** Load this rank's samples of a batch and run the model. Returns their outputs [b,outputs].

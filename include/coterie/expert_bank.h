@@ -39,6 +39,9 @@ typedef struct cot_bank_rows {
     void *context;
 } cot_bank_rows;
 
+/** Whether experts of this shape are small, by the shape alone. */
+bool cot_expert_bank_is_small(const cot_moe_shape *shape);
+
 /** Take the weights as they are now, before forward passes whenever they may have changed; and add
  * to the gradients what is left of backward passes, behind the last of them. Small experts are kept
  * transposed too, see expert_bank.c. */

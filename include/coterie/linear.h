@@ -7,6 +7,9 @@
 
 typedef struct cot_linear cot_linear;
 
+/** Whether a layer has so few outputs that it works on its weights transposed. */
+bool cot_linear_is_narrow(size_t in, size_t out);
+
 /** Register <prefix>.w [in,out] and, with `bias`, <prefix>.b [out], uniform in +-1/sqrt(in), for
  * samples of `rows` rows in at most `grains` grains here. */
 cot_linear *cot_linear_create(size_t rows, size_t in, size_t out, bool bias, size_t grains,

@@ -1,33 +1,43 @@
-/* coterie bench: how fast a recipe's training step, exchange or checkpoints are here. */
+/* coterie bench: how fast a recipe's training step, exchange or checkpoints are here, or the
+ * machine itself. */
 #include "cli/bench_report.h"
 #include "cli/cli.h"
 
+#include <coterie/blas.h>
+#include <coterie/machine.h>
 #include <coterie/memory.h>
 
 #include <errno.h>
 #include <string.h>
 
-typedef enum benchmark { BENCH_STEP, BENCH_EXCHANGE, BENCH_CHECKPOINT, BENCHMARKS } benchmark;
+typedef enum benchmark {
+    BENCH_STEP,
+    BENCH_EXCHANGE,
+    BENCH_CHECKPOINT,
+    BENCH_MACHINE,
+    BENCHMARKS
+} benchmark;
 
-static const char *const names[BENCHMARKS] = {"step", "exchange", "checkpoint"};
+static const char *const names[BENCHMARKS] = {"step", "exchange", "checkpoint", "machine"};
 
 /* What the options fill in. */
 typedef struct input {
     bool has_benchmark, json;
     benchmark what;
-    const char *recipe;
+    const char *recipe, *output;
     size_t override_count;
     const char **overrides; /* room for as many as there are arguments */
     double seconds;
 } input;
 
 /* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_SECONDS, KEY_FORMAT };
+enum { KEY_SET = 256, KEY_SECONDS, KEY_FORMAT, KEY_OUTPUT };
 
 static const struct argp_option options[] = {
     {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
      0},
     {"seconds", KEY_SECONDS, "S", 0, "Measure for about so long (default: 5)", 0},
+    {"output", KEY_OUTPUT, "FILE", 0, "machine: where the profile goes (default: machine.json)", 0},
     {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
     {0}};
 
@@ -53,7 +63,8 @@ static cot_status add_word(input *in, const char *word)
         in->what = (benchmark)i;
         if (strcmp(word, names[i]) == 0) return COT_OK;
     }
-    return cot_fail(COT_E_USAGE, "bench: '%s' is none of step, exchange and checkpoint", word);
+    return cot_fail(COT_E_USAGE, "bench: '%s' is none of step, exchange, checkpoint and machine",
+                    word);
 }
 
 static error_t failed(cot_status status)
@@ -67,6 +78,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case KEY_SET:
         in->overrides[in->override_count++] = argument;
+        return 0;
+    case KEY_OUTPUT:
+        in->output = argument;
         return 0;
     case KEY_SECONDS:
         return failed(parse_seconds(argument, &in->seconds));
@@ -82,15 +96,17 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     options,
     parse_option,
-    "step|exchange|checkpoint RECIPE",
+    "step|exchange|checkpoint RECIPE\nmachine",
     "Measure a recipe on the ranks at hand, beside what the machine does at best in the same run."
     "\vstep: training steps by phase, and the share of the matrix-product peak that is useful "
     "arithmetic. exchange: slots to their experts and back, from 64 KiB to 16 MiB a pair of ranks, "
     "against two MPI_Alltoall. checkpoint: against a plain collective write. No run folder is "
-    "touched.\n\n"
+    "touched. machine: the profile that 'coterie plan' predicts by, measured with as many ranks on "
+    "a node as runs will have; without a recipe.\n\n"
     "  mpirun -n 2 coterie bench step jobs/recipes/mnist.yaml\n"
     "  mpirun -n 2 coterie bench exchange jobs/recipes/mnist.yaml --format json\n"
-    "  mpirun -n 4 coterie bench checkpoint jobs/recipes/mnist.yaml --seconds 20",
+    "  mpirun -n 4 coterie bench checkpoint jobs/recipes/mnist.yaml --seconds 20\n"
+    "  mpirun -n 2 coterie bench machine --output machine.json",
     NULL,
     NULL,
     NULL};
@@ -120,13 +136,31 @@ static cot_status measure(const cot_comm *world, const input *in, const cot_reci
     }
 }
 
+static cot_status measure_machine(const cot_comm *world, const input *in)
+{
+    const char *path = in->output != NULL ? in->output : COT_MACHINE_FILE;
+    cot_machine machine;
+    if (in->recipe != NULL || in->override_count > 0)
+        return cot_fail(COT_E_USAGE, "bench machine: takes neither a recipe nor --set");
+    cot_blas_set_threads(1);
+    cot_machine_measure(world, in->seconds, &machine);
+    cot_status status = COT_OK;
+    if (world->rank == 0) status = cot_machine_write(path, &machine);
+    status = cot_comm_agree(world, status);
+    if (status == COT_OK && world->rank == 0) cot_bench_print_machine(path, in->json, &machine);
+    cot_machine_free(&machine);
+    return status;
+}
+
 static cot_status bench(const cot_comm *world, const input *in)
 {
     cot_recipe *recipe = NULL;
+    if (in->has_benchmark && in->what == BENCH_MACHINE) return measure_machine(world, in);
+    if (in->output != NULL) return cot_fail(COT_E_USAGE, "--output is for 'bench machine' only");
     if (!in->has_benchmark || in->recipe == NULL)
         return cot_fail(COT_E_USAGE,
-                        "bench: give step, exchange or checkpoint, and a recipe; see 'coterie help "
-                        "bench'");
+                        "bench: give step, exchange or checkpoint, and a recipe, or machine; see "
+                        "'coterie help bench'");
     COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
     cot_status status = measure(world, in, recipe);
     cot_recipe_destroy(&recipe);

@@ -177,3 +177,67 @@ void cot_bench_print_checkpoint(const cot_bench_head *head, const cot_checkpoint
     printf("plain write      %.3f ms\n", milliseconds * bench->raw.median);
     printf("ratio            %.3f\n", ratio);
 }
+
+/* ---- machine ---- */
+
+/* FLOP/s of one rank in a large product and in a small one. */
+static double product_speed(const cot_machine *machine, double size)
+{
+    return 2 * size * size * size /
+           cot_machine_seconds(machine, COT_KERNEL_GEMM_NN, size, size, size);
+}
+
+/* Of one message: what the smallest takes, and bytes/s of a large one. */
+static double latency(const cot_machine *machine, cot_kernel kernel)
+{
+    return cot_machine_seconds(machine, kernel, machine->rates[kernel].axes[0][0], 1, 1);
+}
+
+static double bandwidth(const cot_machine *machine, cot_kernel kernel)
+{
+    return mebibyte / cot_machine_seconds(machine, kernel, mebibyte, 1, 1);
+}
+
+static void print_messages(const cot_machine *machine, cot_kernel kernel, const char *what)
+{
+    const double micro = 1e6;
+    if (!cot_machine_knows(machine, kernel)) return;
+    printf("%-16s %.1f us, %.2f GB/s each way\n", what, micro * latency(machine, kernel),
+           bandwidth(machine, kernel) / giga);
+}
+
+static json_t *message_speed(const cot_machine *machine, cot_kernel kernel)
+{
+    if (!cot_machine_knows(machine, kernel)) return json_null();
+    return json_pack("{s:f, s:f}", "latency_s", latency(machine, kernel), "bytes_per_s",
+                     bandwidth(machine, kernel));
+}
+
+void cot_bench_print_machine(const char *path, bool json, const cot_machine *machine)
+{
+    const double large = 640;
+    const double small = 16;
+    if (json) {
+        cot_cli_print_json(json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:o, s:o}", "benchmark", "machine",
+            "file", path, "cores", (json_int_t)machine->cores, "ranks", (json_int_t)machine->ranks,
+            "nodes", (json_int_t)machine->nodes, "large_product_gflops",
+            product_speed(machine, large) / giga, "small_product_gflops",
+            product_speed(machine, small) / giga, "memory_alone_bytes_per_s", machine->alone,
+            "memory_together_bytes_per_s", machine->together, "base_bytes",
+            (json_int_t)machine->base_bytes, "message", message_speed(machine, COT_KERNEL_MESSAGE),
+            "message_between", message_speed(machine, COT_KERNEL_MESSAGE_BETWEEN)));
+        return;
+    }
+    printf("%s: %zu rank%s on %zu node%s of %zu core%s\n\n", path, machine->ranks,
+           machine->ranks == 1 ? "" : "s", machine->nodes, machine->nodes == 1 ? "" : "s",
+           machine->cores, machine->cores == 1 ? "" : "s");
+    printf("products         %.1f GFLOP/s a rank where large, %.1f at 16 x 16 x 16\n",
+           product_speed(machine, large) / giga, product_speed(machine, small) / giga);
+    printf("memory           %.1f GB/s for one rank alone, %.1f for each of all\n",
+           machine->alone / giga, machine->together / giga);
+    print_messages(machine, COT_KERNEL_MESSAGE, "in a node");
+    print_messages(machine, COT_KERNEL_MESSAGE_BETWEEN, "between nodes");
+    printf("a process        %.1f MiB before anything is created\n",
+           (double)machine->base_bytes / mebibyte);
+}

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-const cot_command *const cot_commands[] = {
-    &cot_command_train, &cot_command_eval,    &cot_command_specialize,
-    &cot_command_suite, &cot_command_inspect, &cot_command_data,
-    &cot_command_bench, &cot_command_help,    NULL};
+const cot_command *const cot_commands[] = {&cot_command_train,      &cot_command_eval,
+                                           &cot_command_specialize, &cot_command_suite,
+                                           &cot_command_inspect,    &cot_command_data,
+                                           &cot_command_bench,      &cot_command_plan,
+                                           &cot_command_help,       NULL};
 
 void cot_cli_help(const cot_command *command)
 {

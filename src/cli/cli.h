@@ -28,6 +28,7 @@ extern const cot_command cot_command_suite;
 extern const cot_command cot_command_inspect;
 extern const cot_command cot_command_data;
 extern const cot_command cot_command_bench;
+extern const cot_command cot_command_plan;
 extern const cot_command cot_command_help;
 
 /** All commands, NULL at the end. */

@@ -1,3 +1,5 @@
+#include "comm/sketch.h"
+
 #include <coterie/comm.h>
 #include <coterie/log.h>
 #include <coterie/memory.h>
@@ -27,35 +29,57 @@ int cot_comm_int(size_t value)
     return (int)value;
 }
 
+static cot_status check_replicas(int size, int expert_replicas)
+{
+    if (expert_replicas >= 1 && size % expert_replicas == 0) return COT_OK;
+    return cot_fail(
+        COT_E_CONFIG,
+        "parallel.expert_replicas: %d does not divide the %d ranks of this run; use a divisor or "
+        "another number of ranks",
+        expert_replicas, size);
+}
+
 /* Ranks of one expert group are consecutive; ranks at the same place in their groups are
  * replicas. */
-static void split_groups(cot_comm *comm)
+static cot_comm *place(int size, int rank, int expert_replicas)
 {
-    comm->group_size = comm->size / comm->replica_count;
-    comm->group_rank = comm->rank % comm->group_size;
-    comm->replica = comm->rank / comm->group_size;
-    COT_MPI(MPI_Comm_split(comm->world, comm->replica, comm->rank, &comm->group));
-    COT_MPI(MPI_Comm_split(comm->world, comm->group_rank, comm->rank, &comm->replicas));
+    cot_comm *comm = cot_alloc(1, sizeof *comm);
+    *comm = (cot_comm){.size = size, .rank = rank, .replica_count = expert_replicas};
+    comm->group_size = size / expert_replicas;
+    comm->group_rank = rank % comm->group_size;
+    comm->replica = rank / comm->group_size;
+    return comm;
 }
 
 cot_status cot_comm_create(MPI_Comm parent, int expert_replicas, cot_comm **comm_out)
 {
     int size = 0;
+    int rank = 0;
     COT_MPI(MPI_Comm_size(parent, &size));
-    if (expert_replicas < 1 || size % expert_replicas != 0)
-        return cot_fail(
-            COT_E_CONFIG,
-            "parallel.expert_replicas: %d does not divide the %d ranks of this run; use a divisor "
-            "or another number of ranks",
-            expert_replicas, size);
-    cot_comm *comm = cot_alloc(1, sizeof *comm);
-    comm->size = size;
-    comm->replica_count = expert_replicas;
+    COT_MPI(MPI_Comm_rank(parent, &rank));
+    COT_TRY(check_replicas(size, expert_replicas));
+    cot_comm *comm = place(size, rank, expert_replicas);
     COT_MPI(MPI_Comm_dup(parent, &comm->world));
     COT_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
-    COT_MPI(MPI_Comm_rank(comm->world, &comm->rank));
-    split_groups(comm);
+    COT_MPI(MPI_Comm_split(comm->world, comm->replica, rank, &comm->group));
+    COT_MPI(MPI_Comm_split(comm->world, comm->group_rank, rank, &comm->replicas));
     cot_set_abort_handler(abort_all_ranks);
+    *comm_out = comm;
+    return COT_OK;
+}
+
+cot_status cot_comm_sketch(int ranks, int rank, int nodes, int expert_replicas, cot_comm **comm_out)
+{
+    COT_ASSERT(rank < ranks && nodes >= 1 && ranks % nodes == 0);
+    COT_TRY(check_replicas(ranks, expert_replicas));
+    cot_comm *comm = place(ranks, rank, expert_replicas);
+    const int on_node = ranks / nodes;
+    const int members = comm->group_size;
+    comm->world = cot_sketch_create(&(cot_sketch){rank, ranks, 0, 1, on_node});
+    comm->group = cot_sketch_create(
+        &(cot_sketch){comm->group_rank, members, comm->replica * members, 1, on_node});
+    comm->replicas = cot_sketch_create(
+        &(cot_sketch){comm->replica, comm->replica_count, comm->group_rank, members, on_node});
     *comm_out = comm;
     return COT_OK;
 }
@@ -63,11 +87,23 @@ cot_status cot_comm_create(MPI_Comm parent, int expert_replicas, cot_comm **comm
 void cot_comm_destroy(cot_comm **comm)
 {
     if (*comm == NULL) return;
-    COT_MPI(MPI_Comm_free(&(*comm)->replicas));
-    COT_MPI(MPI_Comm_free(&(*comm)->group));
-    COT_MPI(MPI_Comm_free(&(*comm)->world));
+    cot_sketch_free(&(*comm)->replicas);
+    cot_sketch_free(&(*comm)->group);
+    cot_sketch_free(&(*comm)->world);
     cot_free(*comm);
     *comm = NULL;
+}
+
+int cot_comm_nodes(const cot_comm *comm)
+{
+    MPI_Comm node;
+    int place = 0;
+    COT_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    COT_MPI(MPI_Comm_rank(node, &place));
+    COT_MPI(MPI_Comm_free(&node));
+    int nodes = place == 0;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT, MPI_SUM, comm->world));
+    return nodes;
 }
 
 /* Rank 0 prints, whoever failed: one stream, one line. A failure agreed on before has left no

@@ -1,12 +1,17 @@
+#include "comm/sketch.h"
+
 #include <coterie/comm.h>
 #include <coterie/memory.h>
 #include <coterie/nodes.h>
 
-/* Of each rank, the lowest rank on its machine. */
-static void find_machines(MPI_Comm comm, int rank, int *lowest)
+/* Of each rank, the lowest rank on its machine, or in a sketch another number of the machine. */
+static void find_machines(MPI_Comm comm, int rank, int size, int *lowest)
 {
     MPI_Comm machine;
     int mine = rank;
+    const cot_sketch *sketch = cot_sketch_of(comm);
+    for (int r = 0; sketch != NULL && r < size; r++) lowest[r] = cot_sketch_node(sketch, r);
+    if (sketch != NULL) return;
     COT_MPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine));
     COT_MPI(MPI_Bcast(&mine, 1, MPI_INT, 0, machine));
     COT_MPI(MPI_Comm_free(&machine));
@@ -25,28 +30,42 @@ static void cut(cot_nodes *nodes, size_t ranks, const int *machines, size_t most
     nodes->begins[nodes->count] = ranks;
 }
 
+/* The ranks of this rank's node. */
+static MPI_Comm split(const cot_nodes *nodes, MPI_Comm comm, int rank)
+{
+    MPI_Comm here;
+    const cot_sketch *sketch = cot_sketch_of(comm);
+    if (sketch != NULL) {
+        int begin = (int)nodes->begins[nodes->mine];
+        return cot_sketch_create(&(cot_sketch){
+            rank - begin, (int)cot_nodes_size(nodes, nodes->mine),
+            sketch->first + begin * sketch->stride, sketch->stride, sketch->node_ranks});
+    }
+    COT_MPI(MPI_Comm_split(comm, (int)nodes->mine, rank, &here));
+    return here;
+}
+
 cot_nodes *cot_nodes_create(MPI_Comm comm, size_t most_ranks)
 {
     int rank = 0;
     int size = 0;
-    COT_MPI(MPI_Comm_rank(comm, &rank));
-    COT_MPI(MPI_Comm_size(comm, &size));
+    cot_sketch_place(comm, &rank, &size);
     cot_nodes *nodes = cot_alloc(1, sizeof *nodes);
     nodes->begins = cot_alloc((size_t)size + 1, sizeof *nodes->begins);
     int *machines = cot_alloc((size_t)size, sizeof *machines);
-    find_machines(comm, rank, machines);
+    find_machines(comm, rank, size, machines);
     cut(nodes, (size_t)size, machines, most_ranks);
     cot_free(machines);
     while (nodes->begins[nodes->mine + 1] <= (size_t)rank) nodes->mine++;
     nodes->rank = (size_t)rank - nodes->begins[nodes->mine];
-    COT_MPI(MPI_Comm_split(comm, (int)nodes->mine, rank, &nodes->here));
+    nodes->here = split(nodes, comm, rank);
     return nodes;
 }
 
 void cot_nodes_destroy(cot_nodes **nodes)
 {
     if (*nodes == NULL) return;
-    COT_MPI(MPI_Comm_free(&(*nodes)->here));
+    cot_sketch_free(&(*nodes)->here);
     cot_free((*nodes)->begins);
     cot_free(*nodes);
     *nodes = NULL;

@@ -1,9 +1,10 @@
+#include "comm/sketch.h"
+
 #include <coterie/comm.h>
 #include <coterie/memory.h>
 #include <coterie/ordered_sum.h>
 #include <coterie/shard.h>
 #include <coterie/tree.h>
-#include <coterie/vector.h>
 
 #include <string.h>
 
@@ -31,8 +32,7 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
 {
     cot_ordered_sum *sum = cot_alloc(1, sizeof *sum);
     sum->comm = comm;
-    COT_MPI(MPI_Comm_rank(comm, &sum->rank));
-    COT_MPI(MPI_Comm_size(comm, &sum->size));
+    cot_sketch_place(comm, &sum->rank, &sum->size);
     sum->ordered = ordered;
     sum->capacity = size;
     size_t ranks = (size_t)sum->size;
@@ -97,6 +97,11 @@ typedef struct range {
     size_t begin, end;
 } range;
 
+static void add(size_t n, const cot_real *x, cot_real *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
 /* Send one range of the array and receive another, or what is to be added to it. */
 static size_t swap(const cot_ordered_sum *sum, int partner, const cot_real *from, range sent,
                    cot_real *to, range received)
@@ -128,7 +133,7 @@ static size_t halve_and_double(cot_ordered_sum *sum, size_t n, const cot_real *p
         int partner = sum->rank ^ bit;
         range keep = half_of(held[level], bit, sum->rank);
         bytes += swap(sum, partner, total, half_of(held[level], bit, partner), sum->parts, keep);
-        cot_add(keep.end - keep.begin, sum->parts, total + keep.begin);
+        add(keep.end - keep.begin, sum->parts, total + keep.begin);
         held[level + 1] = keep;
     }
     for (int bit = sum->size / 2; bit > 0; bit /= 2, level--) {

@@ -1,3 +1,5 @@
+#include "comm/sketch.h"
+
 #include <coterie/comm.h>
 #include <coterie/memory.h>
 #include <coterie/shared.h>
@@ -6,8 +8,9 @@
 
 struct cot_shared {
     MPI_Comm comm;
-    MPI_Win window;
+    MPI_Win window; /* MPI_WIN_NULL in a sketch */
     void *base;
+    size_t bytes; /* that this rank brought */
 };
 
 /* Whether all ranks got their memory. */
@@ -27,13 +30,18 @@ static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
 
 cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes)
 {
-    MPI_Win window;
+    MPI_Win window = MPI_WIN_NULL;
     MPI_Aint size = 0;
     int unit = 0;
-    if (!allocate(comm, bytes, &window)) return NULL;
+    bool sketched = cot_sketch_of(comm) != NULL;
+    if (!sketched && !allocate(comm, bytes, &window)) return NULL;
     cot_shared *shared = cot_alloc(1, sizeof *shared);
-    shared->comm = comm;
-    shared->window = window;
+    *shared = (cot_shared){.comm = comm, .window = window, .bytes = bytes};
+    if (sketched) {
+        shared->base = cot_alloc(bytes, 1);
+        return shared;
+    }
+    cot_memory_see((long)bytes);
     /* The lowest rank that brought any. */
     COT_MPI(MPI_Win_shared_query(window, MPI_PROC_NULL, &size, &unit, &shared->base));
     COT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window));
@@ -43,8 +51,13 @@ cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes)
 void cot_shared_destroy(cot_shared **shared)
 {
     if (*shared == NULL) return;
-    COT_MPI(MPI_Win_unlock_all((*shared)->window));
-    COT_MPI(MPI_Win_free(&(*shared)->window));
+    if ((*shared)->window == MPI_WIN_NULL) {
+        cot_free((*shared)->base);
+    } else {
+        COT_MPI(MPI_Win_unlock_all((*shared)->window));
+        COT_MPI(MPI_Win_free(&(*shared)->window));
+        cot_memory_see(-(long)(*shared)->bytes);
+    }
     cot_free(*shared);
     *shared = NULL;
 }

@@ -15,7 +15,7 @@ struct cot_linear {
     cot_real *w_t, *dw_t;
 };
 
-static bool is_narrow(size_t in, size_t out)
+bool cot_linear_is_narrow(size_t in, size_t out)
 {
     const size_t most_outputs = 32;
     const size_t most = (size_t)16 << 10;
@@ -37,7 +37,7 @@ cot_linear *cot_linear_create(size_t rows, size_t in, size_t out, bool bias, siz
     linear->w = cot_params_add(params, &spec);
     cot_free(name);
     linear->dw = cot_tree_create(grains, in * out);
-    if (is_narrow(in, out)) {
+    if (cot_linear_is_narrow(in, out)) {
         linear->w_t = cot_alloc(in * out, sizeof *linear->w_t);
         linear->dw_t = cot_alloc(in * out, sizeof *linear->dw_t);
     }

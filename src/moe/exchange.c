@@ -64,6 +64,16 @@ static void release(node_memory *memory)
     memory->base = NULL;
 }
 
+/* Of the others' memory, where all of the group share it: in each of two buffers, a rank comes to
+ * use its own samples' rows. */
+static size_t seen_bytes(const cot_exchange *ex)
+{
+    if (ex->nodes->count > 1 || ex->in.shared == NULL) return 0;
+    size_t slots = (ex->experts - ex->owned_experts) * ex->slots_per_expert;
+    return 2 * home_rows(ex) / (ex->experts * ex->slots_per_expert) * slots * ex->width *
+           sizeof(cot_real);
+}
+
 /* Every rank brings the memory of its experts and, with several nodes, of its samples. */
 static bool take_node_memory(cot_exchange *ex)
 {
@@ -75,6 +85,7 @@ static bool take_node_memory(cot_exchange *ex)
 
 static void release_node_memory(cot_exchange *ex)
 {
+    cot_memory_see(-(long)ex->seen);
     release(&ex->home_rows);
     release(&ex->out);
     release(&ex->in);
@@ -98,6 +109,8 @@ static void take_buffers(cot_exchange *ex, size_t node_ranks)
                                      .home_out = one ? ex->out.base : ex->home_rows.base,
                                      .owned_in = ex->in.base,
                                      .owned_out = ex->out.base};
+    ex->seen = seen_bytes(ex);
+    cot_memory_see((long)ex->seen);
 }
 
 cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t slots_per_expert,

@@ -36,6 +36,7 @@ struct cot_exchange {
     cot_nodes *nodes;
     node_memory in, out, home_rows; /* the last only where there are several nodes */
     cot_slot_buffers buffers;
+    size_t seen;    /* bytes of other ranks' memory that this rank uses */
     size_t planned; /* samples of the full plan in force; 0: none */
     cot_grains home_grains;
     table home, owned;

@@ -19,7 +19,7 @@ struct cot_expert_bank {
 };
 
 /* Beyond, BLAS copies a matrix into the order it wants at little cost. */
-static bool is_small(const cot_moe_shape *shape)
+bool cot_expert_bank_is_small(const cot_moe_shape *shape)
 {
     const size_t most = (size_t)32 << 10;
     return shape->D * shape->H <= most;
@@ -57,7 +57,7 @@ cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activati
     bank->pre = cot_alloc(rows * H, sizeof *bank->pre);
     bank->post = activation == COT_RELU ? bank->pre : cot_alloc(rows * H, sizeof *bank->post);
     bank->dhidden = cot_alloc(expert_rows * H, sizeof *bank->dhidden);
-    if (is_small(shape)) {
+    if (cot_expert_bank_is_small(shape)) {
         bank->w1_t = cot_alloc(bank->w1->rows * H * D, sizeof *bank->w1_t);
         bank->dw1_t = cot_alloc(bank->w1->rows * H * D, sizeof *bank->dw1_t);
     }

@@ -29,6 +29,7 @@ cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t 
 struct cot_gather {
     const cot_comm *comm;
     size_t width;
+    size_t seen;        /* bytes that another rank brought */
     cot_shared *shared; /* NULL: messages, or one rank */
     cot_real *rows;
     int *counts, *displs;
@@ -47,8 +48,10 @@ cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width
     gather->comm = comm;
     gather->width = width;
     /* The first rank brings it all. */
-    size_t bytes = comm->group_rank == 0 ? samples * width * sizeof(cot_real) : 0;
-    gather->shared = share(comm, bytes, node_ranks);
+    size_t bytes = samples * width * sizeof(cot_real);
+    gather->shared = share(comm, comm->group_rank == 0 ? bytes : 0, node_ranks);
+    if (gather->shared != NULL && comm->group_rank != 0) gather->seen = bytes;
+    cot_memory_see((long)gather->seen);
     gather->rows = gather->shared != NULL ? cot_shared_base(gather->shared)
                                           : cot_alloc(samples * width, sizeof(cot_real));
     gather->counts = cot_alloc(members, sizeof(int));
@@ -62,6 +65,7 @@ void cot_gather_destroy(cot_gather **gather)
     cot_free((*gather)->displs);
     cot_free((*gather)->counts);
     if ((*gather)->shared == NULL) cot_free((*gather)->rows);
+    cot_memory_see(-(long)(*gather)->seen);
     cot_shared_destroy(&(*gather)->shared);
     cot_free(*gather);
     *gather = NULL;
@@ -104,6 +108,7 @@ void cot_gather_wait(cot_gather *gather)
 struct cot_parts {
     const cot_comm *comm;
     size_t width, samples; /* capacity */
+    size_t seen;           /* bytes of the others' rows that this rank reads */
     cot_shared *shared;    /* NULL: messages, or one rank */
     cot_real *own;         /* [samples,width] */
     cot_real *arrived;     /* [members,here,width]; NULL where memory is shared */
@@ -121,8 +126,11 @@ cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, s
     parts->own = parts->shared != NULL ? (cot_real *)cot_shared_base(parts->shared) +
                                              (size_t)comm->group_rank * numbers
                                        : cot_alloc(numbers, sizeof(cot_real));
-    if (parts->shared == NULL && members > 1)
+    if (parts->shared != NULL)
+        parts->seen = (members - 1) * here * width * sizeof(cot_real);
+    else if (members > 1)
         parts->arrived = cot_alloc(members * here * width, sizeof(cot_real));
+    cot_memory_see((long)parts->seen);
     parts->counts = cot_alloc(members, sizeof(int));
     parts->displs = cot_alloc(members, sizeof(int));
     parts->mine = cot_alloc(members, sizeof(int));
@@ -140,6 +148,7 @@ void cot_parts_destroy(cot_parts **parts_at)
     cot_free(parts->counts);
     cot_free(parts->arrived);
     if (parts->shared == NULL) cot_free(parts->own);
+    cot_memory_see(-(long)parts->seen);
     cot_shared_destroy(&parts->shared);
     cot_free(parts);
     *parts_at = NULL;

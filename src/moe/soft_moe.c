@@ -53,15 +53,19 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->index = index;
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
+    cot_memory_mark(COT_MEMORY_ACTIVATIONS);
     layer->exchange = cot_exchange_create(comm, shape->E, shape->P, shape->D, batching->grains,
                                           batching->max_batch, batching->node_ranks);
     cot_exchange_set_chunks(layer->exchange, batching->chunks);
+    cot_memory_mark(COT_MEMORY_SLOTS);
     layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
                                          cot_exchange_owned_rows(layer->exchange),
                                          cot_exchange_expert_rows(layer->exchange), params, prefix);
+    cot_memory_mark(COT_MEMORY_ACTIVATIONS);
     if (cot_plan_choose(batching->plan, shape) == COT_PLAN_TOKENS)
         layer->tokens =
             cot_tokens_create(options, index, batching, comm, layer->router, layer->bank);
+    cot_memory_mark(COT_MEMORY_TOKENS);
     layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
     layer->used = cot_alloc(shape->E, sizeof *layer->used);
     return layer;

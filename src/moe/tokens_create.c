@@ -1,3 +1,4 @@
+#include "moe/tokens_rules.h"
 #include "moe/tokens_state.h"
 
 #include <coterie/memory.h>
@@ -64,17 +65,6 @@ static void release_block_memory(tokens_block *b)
     cot_free(b->phi_hat);
 }
 
-/* As many experts at a time as keep their slots, in and out, in a part of the second-level cache.
- */
-static size_t choose_piece(const cot_tokens *k, size_t grain, size_t most)
-{
-    const size_t cache_bytes = 512 * 1024;
-    size_t bytes = 2 * k->shape.P * grain * k->shape.D * sizeof(cot_real);
-    size_t experts = cache_bytes / bytes;
-    if (experts > most) experts = most;
-    return experts > 0 ? experts : 1;
-}
-
 static void take_piece_memory(cot_tokens *k)
 {
     const cot_moe_shape *shape = &k->shape;
@@ -82,7 +72,7 @@ static void take_piece_memory(cot_tokens *k)
     size_t experts = 1;
     for (size_t b = 0; b < k->block_count; b++)
         if (k->blocks[b].experts > experts) experts = k->blocks[b].experts;
-    k->piece_experts = choose_piece(k, grain, experts);
+    k->piece_experts = cot_tokens_piece(&k->shape, grain, experts);
     size_t numbers = k->piece_experts * shape->P * grain * shape->D;
     size_t weights = grain * shape->T * experts * shape->P;
     k->samples = cot_alloc(k->piece_experts, sizeof *k->samples);

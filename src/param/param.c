@@ -94,7 +94,9 @@ void cot_params_allocate(cot_params *params)
     COT_ASSERT(params->values == NULL);
     size_t total = params->replicated_size + params->sharded_size;
     params->values = cot_alloc(total, sizeof *params->values);
+    cot_memory_mark(COT_MEMORY_PARAMETERS);
     params->grads = cot_alloc(total, sizeof *params->grads);
+    cot_memory_mark(COT_MEMORY_GRADIENTS);
     size_t next[] = {[COT_REPLICATED] = 0, [COT_SHARDED] = params->replicated_size};
     for (size_t i = 0; i < params->count; i++) {
         cot_param *param = params->list[i];

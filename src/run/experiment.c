@@ -1,3 +1,5 @@
+#include "run/choose_exchange.h"
+
 #include <coterie/blas.h>
 #include <coterie/experiment.h>
 #include <coterie/memory.h>
@@ -51,6 +53,7 @@ static void choose_batching(cot_experiment *ex)
     ex->batching.max_batch = (batch + accumulate - 1) / accumulate;
 }
 
+/* The parameters have no values yet. */
 static cot_status create_model(cot_experiment *ex)
 {
     const cot_dataset_info *info = cot_dataset_info_of(ex->dataset);
@@ -63,8 +66,8 @@ static cot_status create_model(cot_experiment *ex)
                                    cot_shard_begin(options->experts, members, member + 1));
     cot_model_io io = {info->channels, info->height, info->width, ex->outputs};
     COT_TRY(cot_model_create(options, &io, &ex->batching, comm, ex->params, &ex->model));
+    cot_memory_mark(COT_MEMORY_ACTIVATIONS);
     cot_params_allocate(ex->params);
-    cot_params_initialize(ex->params, ex->recipe->seed);
     return COT_OK;
 }
 
@@ -78,6 +81,7 @@ static void take_batch_memory(cot_experiment *ex)
     ex->scores = cot_alloc((cot_shard_size(ex->batching.grains, ranks, rank) + 1) * COT_SCORES,
                            sizeof *ex->scores);
     ex->sums = cot_ordered_sum_create(ex->comm->world, COT_SCORES, true);
+    cot_memory_mark(COT_MEMORY_ACTIVATIONS);
 }
 
 cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe,
@@ -90,7 +94,32 @@ cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe
     if (status != COT_OK) goto destroy;
     status = cot_comm_create(world->world, (int)recipe->parallel.expert_replicas, &ex->comm);
     if (status != COT_OK) goto destroy;
+    cot_memory_mark(COT_MEMORY_OTHER);
     status = open_dataset(ex);
+    cot_memory_mark(COT_MEMORY_DATA);
+    if (status != COT_OK) goto destroy;
+    choose_batching(ex);
+    status = choose_exchange(ex);
+    if (status != COT_OK) goto destroy;
+    status = create_model(ex);
+    if (status != COT_OK) goto destroy;
+    cot_params_initialize(ex->params, recipe->seed);
+    take_batch_memory(ex);
+    *experiment_out = ex;
+    return COT_OK;
+
+destroy:
+    cot_experiment_destroy(&ex);
+    return cot_comm_agree(world, status);
+}
+
+cot_status cot_experiment_sketch(const cot_recipe *recipe, cot_dataset *dataset,
+                                 const cot_sketch_place *place, cot_experiment **experiment_out)
+{
+    cot_experiment *ex = cot_alloc(1, sizeof *ex);
+    *ex = (cot_experiment){.recipe = recipe, .dataset = dataset, .is_sketch = true};
+    cot_status status = cot_comm_sketch(place->ranks, place->rank, place->nodes,
+                                        (int)recipe->parallel.expert_replicas, &ex->comm);
     if (status != COT_OK) goto destroy;
     choose_batching(ex);
     status = create_model(ex);
@@ -101,7 +130,7 @@ cot_status cot_experiment_create(const cot_comm *world, const cot_recipe *recipe
 
 destroy:
     cot_experiment_destroy(&ex);
-    return cot_comm_agree(world, status);
+    return status;
 }
 
 void cot_experiment_destroy(cot_experiment **experiment)
@@ -114,7 +143,7 @@ void cot_experiment_destroy(cot_experiment **experiment)
     cot_free(ex->targets);
     cot_model_destroy(&ex->model);
     cot_params_destroy(&ex->params);
-    cot_dataset_destroy(&ex->dataset);
+    if (!ex->is_sketch) cot_dataset_destroy(&ex->dataset);
     cot_comm_destroy(&ex->comm);
     cot_free(ex);
     *experiment = NULL;

@@ -213,7 +213,8 @@ const cot_recipe_key cot_recipe_keys[] = {
     {KEY("parallel.exchange", parallel.exchange), .fallback = "auto", .words = exchange_words,
      .meaning = "What travels between samples and experts while training: slots; or tokens to all "
                 "owners and partial outputs back; auto takes tokens where a sample has more than "
-                "eight times as many slots as tokens."},
+                "eight times as many slots as tokens or, unless parallel.reproducible, what is "
+                "faster as timed at the start."},
     {KEY("parallel.shared_memory", parallel.shared_memory), .fallback = "true",
      .flags = COT_KEY_LOCAL | COT_KEY_NEUTRAL,
      .meaning = "Whether the ranks of an expert group that are on one node work on the same slot "

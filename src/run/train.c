@@ -26,17 +26,19 @@ static void warn_about_grains(const trainer *t)
 /* Tokens go to every rank of the group, whole, so nodes make no difference to them. */
 static void describe_exchange(const trainer *t)
 {
-    const cot_exchange *exchange = cot_soft_moe_exchange(cot_model_layer(t->experiment->model, 0));
+    const cot_experiment *ex = t->experiment;
+    const cot_exchange *exchange = cot_soft_moe_exchange(cot_model_layer(ex->model, 0));
     const size_t chunks = cot_exchange_chunks(exchange);
+    const bool tokens = strcmp(cot_experiment_exchange(ex), "tokens") == 0;
+    const char *way = cot_exchange_way(exchange);
     char cut[48] = "";
-    if (cot_plan_choose(t->experiment->batching.plan, cot_model_shape(t->experiment->model)) ==
-        COT_PLAN_TOKENS) {
-        cot_info("exchange by tokens, %s",
-                 cot_exchange_nodes(exchange) == 1 ? "in shared memory" : "by messages");
+    if (t->comm->group_size == 1) {
+        cot_info("exchange by %s, %s", cot_experiment_exchange(ex), ex->why);
         return;
     }
-    if (chunks > 1) snprintf(cut, sizeof cut, " in %zu chunks", chunks);
-    cot_info("exchange by slots, %s%s", cot_exchange_way(exchange), cut);
+    if (tokens && cot_exchange_nodes(exchange) > 1) way = "by messages";
+    if (!tokens && chunks > 1) snprintf(cut, sizeof cut, " in %zu chunks", chunks);
+    cot_info("exchange by %s, %s%s, %s", cot_experiment_exchange(ex), way, cut, ex->why);
 }
 
 static void describe_run(const trainer *t)
@@ -46,7 +48,7 @@ static void describe_run(const trainer *t)
     cot_info("%d rank%s, %zu experts of hidden width %zu with %zu slot%s each, %zu parameters",
              t->comm->size, t->comm->size == 1 ? "" : "s", shape->E, shape->H, shape->P,
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
-    if (t->comm->group_size > 1) describe_exchange(t);
+    describe_exchange(t);
     cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);
@@ -217,7 +219,6 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
     trainer_costs_destroy(&t);
-    trainer_stats_destroy(&t);
     trainer_destroy(&t);
     if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);
     return status;

@@ -22,9 +22,12 @@ static cot_status plan_length(trainer *t)
 static void create_optimizer(trainer *t)
 {
     cot_params *params = t->experiment->params;
+    cot_memory_mark(COT_MEMORY_OTHER);
     t->gradients = cot_gradients_create(t->comm, params, t->recipe->parallel.reproducible);
     t->norms = cot_norms_create(t->comm, params);
+    cot_memory_mark(COT_MEMORY_GRADIENTS);
     t->optimizer = cot_optimizer_create(&t->recipe->optimizer, params);
+    cot_memory_mark(COT_MEMORY_OPTIMIZER);
     t->state.params = params;
     t->state.moment_count = cot_optimizer_moments(t->optimizer);
     for (size_t i = 0; i < t->state.moment_count; i++) {
@@ -46,8 +49,20 @@ cot_status trainer_create(trainer *t, const cot_comm *world)
     return COT_OK;
 }
 
+cot_status trainer_sketch(trainer *t, cot_dataset *dataset, const cot_sketch_place *place)
+{
+    COT_TRY(cot_experiment_sketch(t->recipe, dataset, place, &t->experiment));
+    t->comm = t->experiment->comm;
+    COT_TRY(plan_length(t));
+    create_optimizer(t);
+    trainer_stats_create(t);
+    cot_memory_mark(COT_MEMORY_OTHER);
+    return COT_OK;
+}
+
 void trainer_destroy(trainer *t)
 {
+    trainer_stats_destroy(t);
     chunk_tuner_destroy(&t->tuner);
     cot_optimizer_destroy(&t->optimizer);
     cot_norms_destroy(&t->norms);

@@ -58,6 +58,11 @@ typedef struct trainer {
 COT_MUST_CHECK cot_status trainer_create(trainer *t, const cot_comm *world);
 void trainer_destroy(trainer *t);
 
+/** The same, with what records need, on a rank that is only thought of (cot_experiment_sketch).
+ * Destroy after a failure too. Not collective. */
+COT_MUST_CHECK cot_status trainer_sketch(trainer *t, cot_dataset *dataset,
+                                         const cot_sketch_place *place);
+
 /** Behind the last batch of an epoch. */
 void trainer_next_epoch(trainer *t);
 

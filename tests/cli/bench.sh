@@ -86,7 +86,7 @@ done
 
 # ---- what cannot be ----
 for n in 1 3; do
-    expect 64 "none of step, exchange and checkpoint" ranks "$n" bench stap "${recipe[@]}"
+    expect 64 "none of step, exchange, checkpoint and machine" ranks "$n" bench stap "${recipe[@]}"
     expect 64 "and a recipe" ranks "$n" bench step
     expect 64 "unexpected 'more'" ranks "$n" bench step "${recipe[@]}" more
     expect 64 "--seconds" ranks "$n" bench step "${recipe[@]}" --seconds 0

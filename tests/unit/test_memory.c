@@ -96,7 +96,62 @@ static void too_much_ends_the_job_with_one_line(void **state)
     assert_int_equal(exit_code_of(1, 1, text, sizeof text), 0);
 }
 
+static void counted_by_part(void **state)
+{
+    (void)state;
+    const long large = 5 << 20;
+    cot_memory_mark(COT_MEMORY_OTHER);
+    long slots = cot_memory_of(COT_MEMORY_SLOTS);
+    long data = cot_memory_of(COT_MEMORY_DATA);
+    void *a = cot_alloc(1000, 1);
+    cot_memory_see(500);
+    cot_memory_mark(COT_MEMORY_SLOTS);
+    long taken = cot_memory_of(COT_MEMORY_SLOTS) - slots;
+    assert_in_range(taken, 1500, 1700);
+    void *b = cot_alloc((size_t)large, 1);
+    void *gone = cot_alloc((size_t)large, 1);
+    cot_free(gone);
+    cot_memory_mark(COT_MEMORY_DATA);
+    assert_in_range(cot_memory_of(COT_MEMORY_DATA) - data, large, large + 8192);
+    assert_int_equal(cot_memory_of(COT_MEMORY_SLOTS) - slots, taken);
+    cot_free(a);
+    cot_memory_see(-500);
+    cot_memory_mark(COT_MEMORY_SLOTS);
+    assert_int_equal(cot_memory_of(COT_MEMORY_SLOTS), slots);
+    cot_free(b);
+    cot_memory_mark(COT_MEMORY_DATA);
+    assert_int_equal(cot_memory_of(COT_MEMORY_DATA), data);
+}
+
+/* What is only thought of counts like what is there, and costs nothing. */
+static void sketched(void **state)
+{
+    (void)state;
+    const size_t huge = (size_t)1 << 40;
+    cot_memory_mark(COT_MEMORY_OTHER);
+    long before = cot_memory_of(COT_MEMORY_TOKENS);
+    long balance = cot_alloc_balance();
+    size_t resident = cot_memory_resident();
+    assert_true(resident > 0);
+    cot_memory_sketch(true);
+    char *memory = cot_alloc(huge, 1);
+    char *more = cot_alloc(huge, 1);
+    cot_memory_sketch(false);
+    assert_int_equal(memory[huge / 2], 0);
+    memory[huge - 1] = 'x';
+    cot_memory_mark(COT_MEMORY_TOKENS);
+    assert_in_range(cot_memory_of(COT_MEMORY_TOKENS) - before, 2 * huge, 2 * huge + 256);
+    assert_true(cot_memory_resident() < resident + ((size_t)64 << 20));
+    cot_free(memory);
+    cot_free(more);
+    cot_memory_mark(COT_MEMORY_TOKENS);
+    assert_int_equal(cot_memory_of(COT_MEMORY_TOKENS), before);
+    assert_int_equal(cot_alloc_balance(), balance);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(counted_by_part),
+    cmocka_unit_test(sketched),
     cmocka_unit_test(zeroed_aligned_and_counted),
     cmocka_unit_test(nothing_is_still_something_of_its_own),
     cmocka_unit_test(strings),

@@ -1,0 +1,204 @@
+/* A Soft MoE layer by tokens: src/moe/{tokens,tokens_unit,projected,partial,gather}.c. */
+#include "moe/projected.h"
+#include "moe/router_rules.h"
+#include "moe/tokens_rules.h"
+#include "run/operations.h"
+
+#include <math.h>
+
+/* One unit: a block of experts and a grain of the group's samples. */
+typedef struct unit {
+    double T, D, H, P;
+    double experts, slots; /* of a block */
+    double samples, n;     /* of a grain, and their tokens */
+    double blocks, units;  /* that have experts */
+    double here, group;    /* numbers of the tokens of this rank's samples, and of the group's */
+    double pieces, piece;  /* that a block is cut into, and the slots of one */
+    bool thin;
+} unit;
+
+static unit unit_of(const pass_work *w)
+{
+    const cot_moe_shape *shape = &w->moe->shape;
+    const double G = (double)w->batching->grains;
+    unit u = {.T = (double)shape->T,
+              .D = (double)shape->D,
+              .H = (double)shape->H,
+              .P = (double)shape->P,
+              .thin = cot_projected_pays(shape)};
+    u.blocks = ceil(G / w->comm->group_size);
+    if (u.blocks > w->experts) u.blocks = w->experts;
+    u.experts = u.blocks > 0 ? w->experts / u.blocks : 0;
+    u.slots = u.experts * u.P;
+    u.samples = w->group / w->group_grains;
+    u.n = u.samples * u.T;
+    u.units = u.blocks * w->group_grains;
+    u.here = w->here * u.T * u.D;
+    u.group = w->group * u.T * u.D;
+    size_t most = (size_t)ceil(u.experts);
+    double at_once = (double)cot_tokens_piece(shape, (size_t)ceil(u.samples), most);
+    u.pieces = u.experts > 0 ? ceil(u.experts / at_once) : 0;
+    u.piece = u.pieces > 0 ? u.slots / u.pieces : 0;
+    return u;
+}
+
+/* Rows of `numbers` for each of this rank's samples to all of the group, or as many from each. */
+static void send_rows(pass_work *w, double numbers)
+{
+    if (w->comm->group_size > 1) work_exchange(w, w->here * numbers * sizeof(cot_real));
+}
+
+/* The members' parts become one, in this rank's samples. */
+static void merge_members(pass_work *w, const unit *u)
+{
+    work_add(w, COT_KERNEL_ADD, u->T * u->D, 1, 1, w->here * (w->comm->group_size - 1));
+}
+
+/* Thin experts: wide products, and passes over [T,H E] of every sample. */
+static void thin_product(pass_work *w, const unit *u, cot_kernel kernel, double m, double n,
+                         double k)
+{
+    work_add(w, kernel, m, n, k, u->units);
+}
+
+static void thin_passes(pass_work *w, const unit *u, double passes)
+{
+    work_add(w, COT_KERNEL_ADD, u->T * u->H * u->experts, 1, 1, passes * u->samples * u->units);
+}
+
+/* W1, W2 and their gradients from the experts' order to that of the wide products. */
+static void thin_weights(pass_work *w, const unit *u)
+{
+    work_add(w, COT_KERNEL_COPY, 2 * u->D * u->H * u->experts, 1, 1, 2 * u->blocks);
+}
+
+static void mixing(pass_work *w, const unit *u, cot_kernel kernel)
+{
+    work_add(w, kernel, u->T, u->piece, u->D, u->samples * u->pieces * u->units);
+}
+
+static void experts_forward(pass_work *w, const unit *u)
+{
+    const double wide = u->H * u->experts;
+    w->phase = COT_PHASE_EXPERTS;
+    work_load_experts(w);
+    if (u->thin) {
+        thin_weights(w, u);
+        thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
+        thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, u->D, wide); /* N = (Cmb h) W2 */
+        thin_passes(w, u, 3);
+        return;
+    }
+    w->phase = COT_PHASE_DISPATCH;
+    mixing(w, u, COT_KERNEL_TO_SLOTS);
+    w->phase = COT_PHASE_EXPERTS;
+    work_add(w, COT_KERNEL_EXPERT_FORWARD, u->samples * u->P, u->D, u->H, u->experts * u->units);
+    w->phase = COT_PHASE_COMBINE;
+    mixing(w, u, COT_KERNEL_TO_TOKENS);
+}
+
+static void experts_backward(pass_work *w, const unit *u)
+{
+    const double rows = u->samples * u->P;
+    const double wide = u->H * u->experts;
+    if (u->thin) {
+        w->phase = COT_PHASE_EXPERTS;
+        thin_weights(w, u);
+        thin_product(w, u, COT_KERNEL_GEMM_NT, u->n, wide, u->D); /* dA = dY W2^T */
+        thin_passes(w, u, 6);
+        thin_product(w, u, COT_KERNEL_GEMM_TN, wide, u->D, u->n); /* dW2 */
+        thin_product(w, u, COT_KERNEL_GEMM_TN, u->D, wide, u->n); /* dW1 */
+        if (w->learns_input) thin_product(w, u, COT_KERNEL_GEMM_NT, u->n, u->D, wide);
+        return;
+    }
+    w->phase = COT_PHASE_DISPATCH;
+    mixing(w, u, COT_KERNEL_TO_SLOTS);
+    mixing(w, u, COT_KERNEL_TO_WEIGHTS);
+    if (w->learns_input) mixing(w, u, COT_KERNEL_TO_TOKENS);
+    w->phase = COT_PHASE_COMBINE;
+    mixing(w, u, COT_KERNEL_TO_WEIGHTS);
+    mixing(w, u, COT_KERNEL_TO_SLOTS);
+    w->phase = COT_PHASE_EXPERTS;
+    work_add(w, COT_KERNEL_GEMM_NN, rows, u->D, u->H, u->experts * u->units); /* outputs again */
+    work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, u->D, u->H, u->experts * u->units);
+}
+
+static void forward(pass_work *w, const unit *u)
+{
+    const cot_router_options *router = &w->moe->router;
+    w->phase = COT_PHASE_EXCHANGE;
+    work_add(w, COT_KERNEL_COPY, u->here, 1, 1, 1);
+    send_rows(w, u->T * u->D);
+    w->phase = COT_PHASE_ROUTE;
+    if (cot_router_normalizes(router)) {
+        work_add(w, COT_KERNEL_NORMALIZE_ROWS, w->group * u->T, u->D, 1, 1);
+        work_add(w, COT_KERNEL_NORMALIZE_COLS, u->D, u->slots, 1, u->blocks);
+    }
+    work_add(w, COT_KERNEL_COPY, u->D * u->slots, 1, 1, u->blocks);
+    if (cot_router_needs_logits(router)) {
+        work_add(w, COT_KERNEL_GEMM_NN, u->n, u->slots, u->D, u->units);
+        if (router->noise > 0)
+            work_add(w, COT_KERNEL_NORMALS, u->T * u->slots, 1, 1, u->samples * u->units);
+        if (!router->uniform_dispatch)
+            work_add(w, COT_KERNEL_SOFTMAX_COLS, u->T, u->slots, 1, u->samples * u->units);
+    }
+    work_add(w, COT_KERNEL_SOFTMAX_ROWS, u->n, u->slots, 1, u->units);
+    experts_forward(w, u);
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_ADD, u->T * u->D, 1, 1, w->group * (u->blocks - 1));
+    send_rows(w, u->T * u->D);
+    send_rows(w, u->T);
+    send_rows(w, u->T);
+    merge_members(w, u);
+    work_add(w, COT_KERNEL_COPY, u->here, 1, 1, 2);
+}
+
+/* From the gradients of the weights to those of logits, Phi and tokens. */
+static void logits_backward(pass_work *w, const unit *u)
+{
+    const cot_router_options *router = &w->moe->router;
+    if (!cot_router_needs_logits(router)) return;
+    w->phase = COT_PHASE_ROUTE;
+    if (!router->uniform_combine)
+        work_add(w, COT_KERNEL_SOFTMAX_ROWS_BACKWARD, u->n, u->slots, 1, u->units);
+    if (!router->uniform_dispatch)
+        work_add(w, COT_KERNEL_SOFTMAX_COLS_BACKWARD, u->T, u->slots, 1, u->samples * u->units);
+    if (w->learns_input) work_add(w, COT_KERNEL_GEMM_NT, u->n, u->D, u->slots, u->units);
+    if (!cot_router_learns(router)) return;
+    work_add(w, COT_KERNEL_GEMM_TN, u->D, u->slots, u->n, u->units);
+    work_add(w, COT_KERNEL_COPY, u->D * u->slots, 1, 1, 4 * u->blocks);
+    if (cot_router_normalizes(router))
+        work_add(w, COT_KERNEL_NORMALIZE_COLS_BACKWARD, u->D, u->slots, 1, u->blocks);
+}
+
+static void inputs_backward(pass_work *w, const unit *u)
+{
+    bool apart = w->moe->router.normalize == COT_NORMALIZE_LOGITS;
+    double arrays = apart ? 2 : 1;
+    if (!w->learns_input) return;
+    w->phase = COT_PHASE_DISPATCH;
+    work_add(w, COT_KERNEL_ADD, u->T * u->D, 1, 1, arrays * w->group * (u->blocks - 1));
+    for (int i = 0; i < (apart ? 2 : 1); i++) {
+        send_rows(w, u->T * u->D);
+        merge_members(w, u);
+    }
+    work_add(w, COT_KERNEL_COPY, u->here, 1, 1, 1);
+    if (cot_router_normalizes(&w->moe->router))
+        work_add(w, COT_KERNEL_NORMALIZE_ROWS_BACKWARD, w->here * u->T, u->D, 1, 1);
+}
+
+void work_by_tokens(pass_work *w)
+{
+    const unit u = unit_of(w);
+    forward(w, &u);
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_COPY, u.here, 1, 1, 2); /* dY, and dY . Y */
+    send_rows(w, u.T * u.D);
+    send_rows(w, 2 * u.T);
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_COPY, u.n * u.slots, 1, 1, u.units);
+    experts_backward(w, &u);
+    logits_backward(w, &u);
+    inputs_backward(w, &u);
+    if (w->shares) work_exchange(w, 0); /* nobody writes the next tokens before all are done */
+}
