@@ -1,8 +1,9 @@
 /** Sums over ranks in one fixed order: MPI_Allreduce promises none.
  *
- * Reduce-scatter by MPI_Alltoallv, in which every rank gets all ranks' parts of one segment and
- * adds them by a binary tree in rank order; then all-gather by MPI_Allgatherv. An element's sum
- * does not depend on the segments, so not on where they are cut. */
+ * Reduce-scatter, then all-gather: an element's parts add by one binary tree in rank order,
+ * wherever the array is cut. On a power of two of ranks by halving and doubling, with log2(ranks)
+ * messages each way; else a rank gets all ranks' parts of one segment (MPI_Alltoallv,
+ * MPI_Allgatherv). */
 #ifndef COTERIE_ORDERED_SUM_H
 #define COTERIE_ORDERED_SUM_H
 
@@ -21,9 +22,10 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
 void cot_ordered_sum_destroy(cot_ordered_sum **sum);
 
 /** total [n] = the sum over ranks of part [n]; n is the same on every rank. total may be part, but
- * must not overlap it otherwise. Returns the bytes that this rank sent: what it has of other ranks'
- * segments, and its own segment's sum to each of them (MPI_Allreduce counts as much). Collective
- * over comm. */
+ * must not overlap it otherwise. Returns the bytes that this rank sent; MPI_Allreduce counts as
+ * what it has of other ranks' segments, and its own segment's sum to each of them. Collective over
+ * comm.
+ */
 size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
 
 /** values [n] = their sum over the ranks, in place: every rank gathers all, a part at a

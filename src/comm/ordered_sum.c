@@ -3,6 +3,7 @@
 #include <coterie/ordered_sum.h>
 #include <coterie/shard.h>
 #include <coterie/tree.h>
+#include <coterie/vector.h>
 
 #include <string.h>
 
@@ -14,11 +15,17 @@ struct cot_ordered_sum {
     int rank, size;
     bool ordered;
     size_t capacity;
-    cot_real *parts;         /* [size, segment]: all ranks' parts of this rank's segment */
+    cot_real *parts;         /* what arrives: by halving the other's part of one half; else all
+                                ranks' parts of this rank's segment, [size, segment] */
     double *doubles;         /* [size, AT_ONCE] */
     int *counts, *displs;    /* segments of the array, by rank */
     int *mine, *mine_displs; /* what arrives here: one part from every rank */
 };
+
+static bool halves(const cot_ordered_sum *sum)
+{
+    return (sum->size & (sum->size - 1)) == 0;
+}
 
 cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered)
 {
@@ -29,7 +36,8 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
     sum->ordered = ordered;
     sum->capacity = size;
     size_t ranks = (size_t)sum->size;
-    if (ordered) sum->parts = cot_alloc(ranks * (size / ranks + 1), sizeof *sum->parts);
+    size_t arrives = halves(sum) ? size / 2 + 1 : ranks * (size / ranks + 1);
+    if (ordered) sum->parts = cot_alloc(arrives, sizeof *sum->parts);
     sum->doubles = cot_alloc(ranks * AT_ONCE, sizeof *sum->doubles);
     sum->counts = cot_alloc(ranks, sizeof *sum->counts);
     sum->displs = cot_alloc(ranks, sizeof *sum->displs);
@@ -51,7 +59,8 @@ void cot_ordered_sum_destroy(cot_ordered_sum **sum)
     *sum = NULL;
 }
 
-/* Rank r adds up segment r of the array. */
+/* ---- any number of ranks: rank r adds up segment r of the array ---- */
+
 static void cut_segments(cot_ordered_sum *sum, size_t n)
 {
     size_t ranks = (size_t)sum->size;
@@ -71,6 +80,65 @@ static size_t bytes_of(const cot_ordered_sum *sum, size_t n)
     return (n - own + (ranks - 1) * own) * sizeof(cot_real);
 }
 
+static size_t add_segments(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
+{
+    cut_segments(sum, n);
+    COT_MPI(MPI_Alltoallv(part, sum->counts, sum->displs, COT_MPI_REAL, sum->parts, sum->mine,
+                          sum->mine_displs, COT_MPI_REAL, sum->comm));
+    cot_tree_reduce((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->parts);
+    COT_MPI(MPI_Allgatherv(sum->parts, sum->counts[sum->rank], COT_MPI_REAL, total, sum->counts,
+                           sum->displs, COT_MPI_REAL, sum->comm));
+    return bytes_of(sum, n);
+}
+
+/* ---- a power of two: neighbours first, then pairs of pairs, which is the tree ---- */
+
+typedef struct range {
+    size_t begin, end;
+} range;
+
+/* Send one range of the array and receive another, or what is to be added to it. */
+static size_t swap(const cot_ordered_sum *sum, int partner, const cot_real *from, range sent,
+                   cot_real *to, range received)
+{
+    size_t n = sent.end - sent.begin;
+    COT_MPI(MPI_Sendrecv(from + sent.begin, cot_comm_int(n), COT_MPI_REAL, partner, 0, to,
+                         cot_comm_int(received.end - received.begin), COT_MPI_REAL, partner, 0,
+                         sum->comm, MPI_STATUS_IGNORE));
+    return n * sizeof(cot_real);
+}
+
+/* The lower half for the rank without `bit` in its number, the upper one for the other. */
+static range half_of(range whole, int bit, int rank)
+{
+    size_t middle = whole.begin + (whole.end - whole.begin) / 2;
+    return (rank & bit) == 0 ? (range){whole.begin, middle} : (range){middle, whole.end};
+}
+
+/* Reduce-scatter by recursive halving, all-gather by recursive doubling (Thakur, Rabenseifner,
+ * Gropp 2005). Partners add the same two numbers, so they need not agree on an order. */
+static size_t halve_and_double(cot_ordered_sum *sum, size_t n, const cot_real *part,
+                               cot_real *total)
+{
+    range held[8 * sizeof(int)] = {{0, n}};
+    size_t bytes = 0;
+    int level = 0;
+    if (total != part) memcpy(total, part, n * sizeof *total);
+    for (int bit = 1; bit < sum->size; bit *= 2, level++) {
+        int partner = sum->rank ^ bit;
+        range keep = half_of(held[level], bit, sum->rank);
+        bytes += swap(sum, partner, total, half_of(held[level], bit, partner), sum->parts, keep);
+        cot_add(keep.end - keep.begin, sum->parts, total + keep.begin);
+        held[level + 1] = keep;
+    }
+    for (int bit = sum->size / 2; bit > 0; bit /= 2, level--) {
+        int partner = sum->rank ^ bit;
+        range theirs = half_of(held[level - 1], bit, partner);
+        bytes += swap(sum, partner, total, held[level], total + theirs.begin, theirs);
+    }
+    return bytes;
+}
+
 size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
 {
     COT_ASSERT(n <= sum->capacity);
@@ -83,13 +151,7 @@ size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part
         COT_MPI(MPI_Allreduce(send, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
         return bytes_of(sum, n);
     }
-    cut_segments(sum, n);
-    COT_MPI(MPI_Alltoallv(part, sum->counts, sum->displs, COT_MPI_REAL, sum->parts, sum->mine,
-                          sum->mine_displs, COT_MPI_REAL, sum->comm));
-    cot_tree_reduce((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->parts);
-    COT_MPI(MPI_Allgatherv(sum->parts, sum->counts[sum->rank], COT_MPI_REAL, total, sum->counts,
-                           sum->displs, COT_MPI_REAL, sum->comm));
-    return bytes_of(sum, n);
+    return halves(sum) ? halve_and_double(sum, n, part, total) : add_segments(sum, n, part, total);
 }
 
 size_t cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
