@@ -33,8 +33,9 @@ enum {
     HIDDEN,
     OUTPUTS, /* of the head */
     BY_TOKENS,
-    GFLOPS, /* that a rank does */
-    MERGES, /* GB/s at which a rank adds up what arrived */
+    NODE_RANKS, /* that share memory at the most; 0: all of a node */
+    GFLOPS,     /* that a rank does */
+    MERGES,     /* GB/s at which a rank adds up what arrived */
     SETTINGS
 };
 
@@ -117,16 +118,16 @@ static void step_by_slots(rank_state *s)
     const double logits_and_dispatch = 2 * mixing(s);
     const double combine = mixing(s);
     multiply(s, logits_and_dispatch);
-    cot_exchange_inputs_to_owners(s->exchange);
+    cot_exchange_run(s->exchange, COT_LEG_INPUTS);
     mark(s, EXCHANGE);
     multiply(s, 2 * expert(s));
-    cot_exchange_outputs_to_homes(s->exchange);
+    cot_exchange_run(s->exchange, COT_LEG_OUTPUTS);
     mark(s, EXCHANGE);
     multiply(s, combine + head(s) + 2 * mixing(s));
-    cot_exchange_outputs_to_owners(s->exchange);
+    cot_exchange_run(s->exchange, COT_LEG_DOUTPUTS);
     mark(s, EXCHANGE);
     multiply(s, 4 * expert(s));
-    cot_exchange_outputs_to_homes(s->exchange);
+    cot_exchange_run(s->exchange, COT_LEG_DINPUTS);
     mark(s, EXCHANGE);
     multiply(s, 2 * mixing(s));
 }
@@ -192,19 +193,19 @@ static void create_params(rank_state *s)
     s->scores = cot_ordered_sum_create(s->comm->world, 0, true);
 }
 
-static void create_gathers(rank_state *s, size_t grains)
+static void create_gathers(rank_state *s, size_t grains, size_t node_ranks)
 {
     const cot_comm *c = s->comm;
     const size_t T = s->T;
     const size_t D = s->D;
     s->begins = cot_alloc((size_t)c->group_size + 1, sizeof *s->begins);
     s->group = cot_group_batch_of(c, s->batch, grains, s->begins);
-    s->x = cot_gather_create(c, s->batch, T * D, false);
-    s->dy = cot_gather_create(c, s->batch, T * D, false);
-    s->marks = cot_gather_create(c, s->batch, 2 * T, false);
-    s->numerators = cot_parts_create(c, s->batch, s->here, T * D, false);
-    s->max = cot_parts_create(c, s->batch, s->here, T, false);
-    s->sum = cot_parts_create(c, s->batch, s->here, T, false);
+    s->x = cot_gather_create(c, s->batch, T * D, node_ranks);
+    s->dy = cot_gather_create(c, s->batch, T * D, node_ranks);
+    s->marks = cot_gather_create(c, s->batch, 2 * T, node_ranks);
+    s->numerators = cot_parts_create(c, s->batch, s->here, T * D, node_ranks);
+    s->max = cot_parts_create(c, s->batch, s->here, T, node_ranks);
+    s->sum = cot_parts_create(c, s->batch, s->here, T, node_ranks);
 }
 
 static void create(rank_state *s, const cot_comm *comm, const setting *set)
@@ -220,13 +221,14 @@ static void create(rank_state *s, const cot_comm *comm, const setting *set)
                       .flops = 1e9 * set[GFLOPS].value,
                       .merge_bytes = 1e9 * set[MERGES].value};
     size_t grains = (size_t)comm->size; /* one a rank */
+    size_t node_ranks = (size_t)set[NODE_RANKS].value;
     s->batch = s->here * grains;
     create_params(s);
     if (set[BY_TOKENS].value > 0) {
-        create_gathers(s, grains);
+        create_gathers(s, grains, node_ranks);
         return;
     }
-    s->exchange = cot_exchange_create(comm, s->E, s->P, s->D, grains, s->batch, false);
+    s->exchange = cot_exchange_create(comm, s->E, s->P, s->D, grains, s->batch, node_ranks);
     cot_exchange_plan(s->exchange, s->batch);
 }
 
@@ -285,9 +287,9 @@ static cot_status parse(int count, char **words, setting *set)
 
 int main(int argc, char **argv)
 {
-    setting set[SETTINGS] = {{"samples", 8}, {"experts", 128}, {"slots", 1},    {"tokens", 4},
-                             {"width", 196}, {"hidden", 6},    {"outputs", 10}, {"by_tokens", 0},
-                             {"gflops", 50}, {"merges", 4}};
+    setting set[SETTINGS] = {{"samples", 4},    {"experts", 128}, {"slots", 1},    {"tokens", 4},
+                             {"width", 196},    {"hidden", 6},    {"outputs", 10}, {"by_tokens", 0},
+                             {"node_ranks", 0}, {"gflops", 50},   {"merges", 30}};
     cot_comm *comm = NULL;
     rank_state state;
     COT_MPI(MPI_Init(&argc, &argv));
