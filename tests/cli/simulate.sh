@@ -38,7 +38,8 @@ for row in plain["rows"]:
     assert abs(row["compute"] - flop / 50e9) < 0.01 * row["compute"], (row, flop)
 assert slots["merge"] == 0 and tokens["merge"] > 0
 
-# What a node sends, four times, or all others' samples, three times; then latency, and 1 us a message.
+# What a node sends, four times, or all others' samples, three times; then latency, and 1 us a
+# message.
 share = (R - 1) / R
 by_slots = 4 * share * b * E * D * 4 / 12.5e9
 by_tokens = 3 * share * R * b * T * D * 4 / 12.5e9
@@ -51,8 +52,8 @@ assert 0.6 * 9 * by_slots < more < 1.1 * 9 * by_slots, (more, by_slots)
 # 10 us more for each message that a rank sends: one to every other rank in each of four passes.
 more = times(busy) - times(plain)
 assert 0.8 * 4 * 15 * 10e-6 < more < 1.5 * 4 * 15 * 10e-6, more
-# Four ranks a node, which share memory or do not, one sample each: bytes between the nodes are the same,
-# and a rank sends to 60 others, or to 15 together with its node's.
+# Four ranks a node, which share memory or do not, one sample each: bytes between the nodes are the
+# same, and a rank sends to 60 others, or to 15 together with its node's.
 level, flat = (found["rows"][0] for found in (level, flat))
 assert (level["ranks"], level["experts"], level["batch"]) == (64, E * 2, 64), level
 assert level["exchange"] > 4 * share * 4 * E * 2 * D * 4 / 12.5e9
