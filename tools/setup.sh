@@ -10,10 +10,11 @@ build_packages=(
 )
 # The reference and the test of the layers are Python; training is compared with PyTorch; statistics
 # files are read by other programs too; the report is looked at in a browser; valgrind and clang are
-# second opinions; the job script runs under a Slurm of its own; two hosts are network namespaces.
+# second opinions; the job script runs under a Slurm of its own; two hosts are network namespaces;
+# clusters are simulated by SimGrid.
 check_packages=(
     libcmocka-dev python3 python3-numpy python3-h5py python3-xarray python3-h5netcdf python3-matplotlib
-    python3-torch netcdf-bin chromium valgrind clang clang-format slurm-wlm munge
+    python3-torch netcdf-bin chromium valgrind clang clang-format slurm-wlm munge libsimgrid-dev
     iproute2 procps util-linux
 )
 
