@@ -15,12 +15,19 @@
 
 typedef struct cot_expert_bank cot_expert_bank;
 
+/** What becomes of the experts' hidden rows between the passes. */
+typedef enum cot_hidden_rows {
+    COT_HIDDEN_KEPT,      /**< all of them are kept */
+    COT_HIDDEN_RECOMPUTED /**< one expert's at a time; the backward pass makes them again */
+} cot_hidden_rows;
+
 /** Register w1 [E,D,H], b1 [E,H], w2 [E,H,D], b2 [E,D] (biases when `bias`) under
  * "<prefix>.experts", and take workspace for buffers of at most `rows` rows, of which one expert
  * has at most `expert_rows`. Initial values are uniform in +-1/sqrt(fan_in). */
 cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
                                         bool bias, size_t rows, size_t expert_rows,
-                                        cot_params *params, const char *prefix);
+                                        cot_hidden_rows hidden, cot_params *params,
+                                        const char *prefix);
 void cot_expert_bank_destroy(cot_expert_bank **bank);
 
 /** Its parameters; biases are NULL where there are none. */
@@ -52,8 +59,10 @@ void cot_expert_bank_finish(cot_expert_bank *bank);
 void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                              cot_real *out);
 
-/** What the forward pass of the same rows gave, again: from the hidden rows kept. */
-void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *out);
+/** What the forward pass of the same rows gave, again: from the hidden rows, or from `in` where
+ * they are computed again. */
+void cot_expert_bank_outputs(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
+                             cot_real *out);
 
 /** From in and dout [rows,D], after the forward pass of the same rows: adds to the gradients of the
  * parameters, and the gradient with respect to `in` overwrites dout. */
@@ -62,7 +71,8 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
 
 /** The same in two halves, so that the second can be at work while what the first gave travels. The
  * gradient with respect to `in` overwrites `in`, and those of w1 and b1 are added to; then, from
- * dout alone, those of w2 and b2. The same bits. */
+ * dout alone, those of w2 and b2. The same bits. Where hidden rows are computed again, the second
+ * half must follow the first at once, expert by expert. */
 void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *in,
                                      const cot_real *dout);
 void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows *rows,

@@ -37,8 +37,9 @@ typedef struct cot_recipe {
     struct {
         size_t batch;      /**< samples a step, over all ranks */
         size_t accumulate; /**< micro-batches that a batch is cut into */
-        size_t epochs;     /**< stop after so many epochs ... */
-        size_t steps;      /**< ... or, when not 0, after so many steps */
+        cot_hidden_rows activations;
+        size_t epochs; /**< stop after so many epochs ... */
+        size_t steps;  /**< ... or, when not 0, after so many steps */
         bool shuffle, drop_last;
         size_t eval_every; /**< epochs between two evaluations */
     } train;

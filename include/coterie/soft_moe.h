@@ -33,7 +33,8 @@ typedef struct cot_batching {
     size_t grains;     /**< G */
     size_t node_ranks; /**< the most ranks that share memory; 0: all that can; 1: messages only */
     cot_plan plan;
-    size_t chunks; /**< in which slots travel; 0: one */
+    size_t chunks;          /**< in which slots travel; 0: one */
+    cot_hidden_rows hidden; /**< the experts', between forward and backward pass */
 } cot_batching;
 
 typedef struct cot_soft_moe_options {

@@ -9,8 +9,9 @@ struct cot_expert_bank {
     cot_moe_shape shape;
     cot_activation activation;
     cot_param *w1, *b1, *w2, *b2; /* b1 and b2 are NULL without bias */
-    /* [rows,H]: before the activation and behind it; the same memory for ReLU, whose backward needs
-     * only the sign. */
+    cot_hidden_rows hidden;
+    /* [rows,H], or [expert_rows,H] where they are computed again: before the activation and behind
+     * it; the same memory for ReLU, whose backward needs only the sign. */
     cot_real *pre, *post;
     cot_real *dhidden; /* [expert_rows,H] */
     /* [experts,H,D]: W1 and its gradient with D last, along which small matrices multiply fastest;
@@ -43,19 +44,22 @@ static cot_param *add_param(cot_params *params, const char *prefix, const char *
 
 cot_expert_bank *cot_expert_bank_create(const cot_moe_shape *shape, cot_activation activation,
                                         bool bias, size_t rows, size_t expert_rows,
-                                        cot_params *params, const char *prefix)
+                                        cot_hidden_rows hidden, cot_params *params,
+                                        const char *prefix)
 {
     const size_t D = shape->D;
     const size_t H = shape->H;
     cot_expert_bank *bank = cot_alloc(1, sizeof *bank);
     bank->shape = *shape;
     bank->activation = activation;
+    bank->hidden = hidden;
     bank->w1 = add_param(params, prefix, "w1", "E,D,H", shape->E, D, H, D);
     if (bias) bank->b1 = add_param(params, prefix, "b1", "E,H", shape->E, H, 0, D);
     bank->w2 = add_param(params, prefix, "w2", "E,H,D", shape->E, H, D, H);
     if (bias) bank->b2 = add_param(params, prefix, "b2", "E,D", shape->E, D, 0, H);
-    bank->pre = cot_alloc(rows * H, sizeof *bank->pre);
-    bank->post = activation == COT_RELU ? bank->pre : cot_alloc(rows * H, sizeof *bank->post);
+    size_t kept = hidden == COT_HIDDEN_KEPT ? rows : expert_rows;
+    bank->pre = cot_alloc(kept * H, sizeof *bank->pre);
+    bank->post = activation == COT_RELU ? bank->pre : cot_alloc(kept * H, sizeof *bank->post);
     bank->dhidden = cot_alloc(expert_rows * H, sizeof *bank->dhidden);
     if (cot_expert_bank_is_small(shape)) {
         bank->w1_t = cot_alloc(bank->w1->rows * H * D, sizeof *bank->w1_t);
@@ -88,12 +92,13 @@ typedef struct block {
     size_t expert, first, hidden, n;
 } block;
 
-static block block_of(const cot_bank_rows *rows, size_t e)
+static block block_of(const cot_expert_bank *bank, const cot_bank_rows *rows, size_t e)
 {
     const cot_slots *slots = rows->slots;
+    const size_t place = rows->first_hidden + slots->first[e] - slots->first[0];
     return (block){.expert = rows->first_expert + e,
                    .first = slots->first[e],
-                   .hidden = rows->first_hidden + slots->first[e] - slots->first[0],
+                   .hidden = bank->hidden == COT_HIDDEN_KEPT ? place : 0,
                    .n = cot_slots_rows(slots, e)};
 }
 
@@ -198,7 +203,7 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, c
                              cot_real *out)
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
-        block at = block_of(rows, e);
+        block at = block_of(bank, rows, e);
         hidden(bank, &at, in);
         pause(rows);
         output(bank, &at, out);
@@ -206,10 +211,18 @@ void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, c
     }
 }
 
-void cot_expert_bank_outputs(const cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *out)
+/* The hidden rows of the forward pass, if they are not there any more. */
+static void recall(cot_expert_bank *bank, const block *at, const cot_real *in)
+{
+    if (bank->hidden == COT_HIDDEN_RECOMPUTED) hidden(bank, at, in);
+}
+
+void cot_expert_bank_outputs(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
+                             cot_real *out)
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
-        block at = block_of(rows, e);
+        block at = block_of(bank, rows, e);
+        recall(bank, &at, in);
         output(bank, &at, out);
     }
 }
@@ -252,7 +265,8 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
                               cot_real *dout)
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
-        block at = block_of(rows, e);
+        block at = block_of(bank, rows, e);
+        recall(bank, &at, in);
         backward_outputs(bank, &at, dout);
         backward_inputs(bank, rows, &at, in, dout, dout);
     }
@@ -262,7 +276,8 @@ void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows 
                                      const cot_real *dout)
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
-        block at = block_of(rows, e);
+        block at = block_of(bank, rows, e);
+        recall(bank, &at, in);
         backward_inputs(bank, rows, &at, in, dout, in);
     }
 }
@@ -271,7 +286,7 @@ void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows
                                       const cot_real *dout)
 {
     for (size_t e = 0; e < rows->slots->experts; e++) {
-        block at = block_of(rows, e);
+        block at = block_of(bank, rows, e);
         backward_outputs(bank, &at, dout);
         pause(rows);
     }

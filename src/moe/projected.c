@@ -11,12 +11,13 @@ struct cot_projected {
     cot_activation activation;
     size_t T, D, H, E;
     size_t first_expert;
-    cot_real *w1, *dw1;       /* [D,HE] */
-    cot_real *w2, *dw2;       /* [HE,D] */
-    cot_real *b1, *db1;       /* [HE]; NULL without bias */
-    cot_real *db2;            /* [E,D]; NULL without bias */
-    cot_real *u;              /* [samples,T,HE] */
-    cot_real *pre;            /* [samples,HE] */
+    cot_real *w1, *dw1; /* [D,HE] */
+    cot_real *w2, *dw2; /* [HE,D] */
+    cot_real *b1, *db1; /* [HE]; NULL without bias */
+    cot_real *db2;      /* [E,D]; NULL without bias */
+    cot_hidden_rows hidden;
+    cot_real *u;              /* [samples,T,HE], or of one grain where it is computed again */
+    cot_real *pre;            /* [samples,HE], likewise */
     cot_real *mixed;          /* [grain,T,HE]: Cmb h, or gradients of it */
     cot_real *du;             /* [grain,T,HE] */
     cot_real *post, *dhidden; /* [HE] of one sample */
@@ -33,7 +34,7 @@ bool cot_projected_pays(const cot_moe_shape *shape)
 
 cot_projected *cot_projected_create(const cot_expert_bank *bank, cot_activation activation,
                                     const cot_moe_shape *shape, size_t first_expert, size_t experts,
-                                    size_t samples, size_t grain)
+                                    size_t samples, size_t grain, cot_hidden_rows hidden)
 {
     cot_projected *p = cot_alloc(1, sizeof *p);
     *p = (cot_projected){.params = cot_expert_bank_params(bank),
@@ -42,7 +43,8 @@ cot_projected *cot_projected_create(const cot_expert_bank *bank, cot_activation 
                          .D = shape->D,
                          .H = shape->H,
                          .E = experts,
-                         .first_expert = first_expert};
+                         .first_expert = first_expert,
+                         .hidden = hidden};
     const size_t K = p->H * p->E;
     p->w1 = cot_alloc(p->D * K, sizeof(cot_real));
     p->dw1 = cot_alloc(p->D * K, sizeof(cot_real));
@@ -53,8 +55,9 @@ cot_projected *cot_projected_create(const cot_expert_bank *bank, cot_activation 
         p->db1 = cot_alloc(K, sizeof(cot_real));
         p->db2 = cot_alloc(p->E * p->D, sizeof(cot_real));
     }
-    p->u = cot_alloc(samples * p->T * K, sizeof(cot_real));
-    p->pre = cot_alloc(samples * K, sizeof(cot_real));
+    size_t kept = hidden == COT_HIDDEN_KEPT ? samples : grain;
+    p->u = cot_alloc(kept * p->T * K, sizeof(cot_real));
+    p->pre = cot_alloc(kept * K, sizeof(cot_real));
     p->mixed = cot_alloc(grain * p->T * K, sizeof(cot_real));
     p->du = cot_alloc(grain * p->T * K, sizeof(cot_real));
     p->post = cot_alloc(K, sizeof(cot_real));
@@ -177,6 +180,34 @@ static void sum_hidden(const cot_projected *p, const cot_real *x, const cot_real
 
 /* ---- passes ---- */
 
+/* Where what is kept of the unit's samples begins. */
+static cot_real *u_of(const cot_projected *p, const cot_projected_unit *unit)
+{
+    size_t first = p->hidden == COT_HIDDEN_KEPT ? unit->first : 0;
+    return p->u + first * p->T * p->H * p->E;
+}
+
+static cot_real *pre_of(const cot_projected *p, const cot_projected_unit *unit)
+{
+    size_t first = p->hidden == COT_HIDDEN_KEPT ? unit->first : 0;
+    return p->pre + first * p->H * p->E;
+}
+
+/* U = X W1, and the hidden values before the activation. */
+static void hidden(cot_projected *p, const cot_projected_unit *unit)
+{
+    const size_t T = p->T;
+    const size_t D = p->D;
+    const size_t K = p->H * p->E;
+    cot_real *u = u_of(p, unit);
+    cot_gemm(COT_N, COT_N, unit->n * T, K, D, 1, unit->tokens, D, p->w1, K, 0, u, K);
+    for (size_t i = 0; i < unit->n; i++) {
+        cot_real *pre = pre_of(p, unit) + i * K;
+        sum_tokens(p, unit->dispatch + i * T * p->E, u + i * T * K, pre);
+        if (p->b1 != NULL) cot_add(K, p->b1, pre);
+    }
+}
+
 void cot_projected_forward(cot_projected *p, const cot_projected_unit *unit, cot_real *numerators)
 {
     const size_t T = p->T;
@@ -184,13 +215,9 @@ void cot_projected_forward(cot_projected *p, const cot_projected_unit *unit, cot
     const size_t E = p->E;
     const size_t K = p->H * E;
     const size_t tokens = unit->n * T;
-    cot_real *u = p->u + unit->first * T * K;
-    cot_gemm(COT_N, COT_N, tokens, K, D, 1, unit->tokens, D, p->w1, K, 0, u, K);
+    hidden(p, unit);
     for (size_t i = 0; i < unit->n; i++) {
-        cot_real *pre = p->pre + (unit->first + i) * K;
-        sum_tokens(p, unit->dispatch + i * T * E, u + i * T * K, pre);
-        if (p->b1 != NULL) cot_add(K, p->b1, pre);
-        cot_activate(p->activation, K, pre, p->post);
+        cot_activate(p->activation, K, pre_of(p, unit) + i * K, p->post);
         spread_tokens(p, unit->combine + i * T * E, p->post, p->mixed + i * T * K);
     }
     cot_gemm(COT_N, COT_N, tokens, D, K, 1, p->mixed, K, p->w2, D, 0, numerators, D);
@@ -208,7 +235,7 @@ static void backward_sample(cot_projected *p, const cot_projected_unit *unit, si
     const size_t T = p->T;
     const size_t E = p->E;
     const size_t K = p->H * E;
-    const cot_real *pre = p->pre + (unit->first + i) * K;
+    const cot_real *pre = pre_of(p, unit) + i * K;
     const cot_real *combine = unit->combine + i * T * E;
     cot_real *mixed = p->mixed + i * T * K;
     cot_activate(p->activation, K, pre, p->post);
@@ -219,7 +246,7 @@ static void backward_sample(cot_projected *p, const cot_projected_unit *unit, si
     spread_tokens(p, combine, p->post, mixed);
     spread_tokens(p, unit->dispatch + i * T * E, p->dhidden, p->du + i * T * K);
     cot_fill(T * E, 0, ddispatch + i * T * E);
-    sum_hidden(p, p->u + (unit->first + i) * T * K, p->dhidden, ddispatch + i * T * E);
+    sum_hidden(p, u_of(p, unit) + i * T * K, p->dhidden, ddispatch + i * T * E);
 }
 
 void cot_projected_backward(cot_projected *p, const cot_projected_unit *unit, bool anew,
@@ -231,6 +258,7 @@ void cot_projected_backward(cot_projected *p, const cot_projected_unit *unit, bo
     const size_t K = p->H * E;
     const size_t tokens = unit->n * p->T;
     const cot_real keep = anew ? 0 : 1;
+    if (p->hidden == COT_HIDDEN_RECOMPUTED) hidden(p, unit);
     if (anew && p->db1 != NULL) cot_fill(K, 0, p->db1);
     cot_gemm(COT_N, COT_T, tokens, K, D, 1, dy, D, p->w2, D, 0, p->mixed, K);
     cot_fill(tokens * E, 0, dcombine);

@@ -27,7 +27,7 @@ typedef struct cot_projected cot_projected;
  * samples, of which `grain` at a time. The bank outlives it. */
 cot_projected *cot_projected_create(const cot_expert_bank *bank, cot_activation activation,
                                     const cot_moe_shape *shape, size_t first_expert, size_t experts,
-                                    size_t samples, size_t grain);
+                                    size_t samples, size_t grain, cot_hidden_rows hidden);
 void cot_projected_destroy(cot_projected **projected);
 
 /** Take the parameters' values as they are now. */

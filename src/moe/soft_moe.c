@@ -7,6 +7,7 @@
 
 struct cot_soft_moe {
     cot_soft_moe_options options;
+    cot_hidden_rows hidden;
     size_t index;
     size_t first_sample; /* index in the split of the first sample here, in the last pass */
     cot_router *router;
@@ -50,6 +51,7 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
 
     cot_soft_moe *layer = cot_alloc(1, sizeof *layer);
     layer->options = *options;
+    layer->hidden = batching->hidden;
     layer->index = index;
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
@@ -58,9 +60,9 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
                                           batching->max_batch, batching->node_ranks);
     cot_exchange_set_chunks(layer->exchange, batching->chunks);
     cot_memory_mark(COT_MEMORY_SLOTS);
-    layer->bank = cot_expert_bank_create(shape, options->activation, options->expert_bias,
-                                         cot_exchange_owned_rows(layer->exchange),
-                                         cot_exchange_expert_rows(layer->exchange), params, prefix);
+    layer->bank = cot_expert_bank_create(
+        shape, options->activation, options->expert_bias, cot_exchange_owned_rows(layer->exchange),
+        cot_exchange_expert_rows(layer->exchange), batching->hidden, params, prefix);
     cot_memory_mark(COT_MEMORY_ACTIVATIONS);
     if (cot_plan_choose(batching->plan, shape) == COT_PLAN_TOKENS)
         layer->tokens =
@@ -246,7 +248,7 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     cot_router_combine_backward(router, grains, home, dy, slots->home_out);
     cot_ledger_mark(layer->ledger, COT_PHASE_COMBINE);
     const size_t chunks = cot_exchange_chunks(exchange);
-    const bool waits = cot_exchange_nodes(exchange) > 1;
+    const bool waits = cot_exchange_nodes(exchange) > 1 && layer->hidden == COT_HIDDEN_KEPT;
     start(layer, COT_LEG_DOUTPUTS, 0, chunks);
     for (size_t c = 0; c < chunks; c++) {
         finish(layer, COT_LEG_DOUTPUTS, c, c + 1);

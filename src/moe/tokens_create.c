@@ -50,7 +50,7 @@ static void take_block_memory(cot_tokens *k, tokens_block *b, size_t samples)
     b->max = cot_alloc(samples * k->shape.T, sizeof(cot_real));
     if (b->experts > 0 && cot_projected_pays(&k->shape))
         b->thin = cot_projected_create(k->bank, k->options.activation, &k->shape, b->expert,
-                                       b->experts, samples, largest_grain(k));
+                                       b->experts, samples, largest_grain(k), k->batching.hidden);
 }
 
 static void release_block_memory(tokens_block *b)

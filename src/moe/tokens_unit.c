@@ -147,7 +147,7 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_in
         at.mix.adds = e > 0;
         cot_mix_to_slots(&at.mix, u->dispatch + at.slot, mixed, k->in);
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
-        cot_expert_bank_outputs(k->bank, &at.rows, k->out);
+        cot_expert_bank_outputs(k->bank, &at.rows, k->in, k->out);
         cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
         cot_mix_to_weights(&at.mix, dy, k->out, k->dcombine + at.slot);
         cot_mix_to_slots(&at.mix, u->combine + at.slot, dy, k->out);

@@ -48,6 +48,7 @@ static void choose_batching(cot_experiment *ex)
     ex->batching.node_ranks = recipe->parallel.shared_memory ? recipe->parallel.node_ranks : 1;
     ex->batching.plan = recipe->parallel.exchange;
     ex->batching.chunks = recipe->parallel.chunks;
+    ex->batching.hidden = recipe->train.activations;
     size_t batch = recipe->train.batch;
     size_t accumulate = recipe->train.accumulate;
     ex->batching.max_batch = (batch + accumulate - 1) / accumulate;

@@ -147,8 +147,8 @@ static void prepare_experts(subject *s)
     s->units = fitting(4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
     s->shape.E = s->units;
     s->params = cot_params_create(0, s->units);
-    s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m, s->params,
-                                     "bench");
+    s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m,
+                                     COT_HIDDEN_KEPT, s->params, "bench");
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 0);
     /* So that gradients keep their size on the way back, which goes over itself: an eighteenth of

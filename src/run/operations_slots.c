@@ -107,6 +107,8 @@ void work_by_slots(pass_work *w)
     combine_backward(w, &s);
     send_slots(w, &s);
     w->phase = COT_PHASE_EXPERTS;
+    if (w->batching->hidden == COT_HIDDEN_RECOMPUTED)
+        work_add(w, COT_KERNEL_GEMM_NN, w->group * s.P, s.H, s.D, w->experts);
     work_add(w, COT_KERNEL_EXPERT_BACKWARD, w->group * s.P, s.D, s.H, w->experts);
     work_far(w, s.owned, 3); /* inputs, and gradients there and back */
     send_slots(w, &s);

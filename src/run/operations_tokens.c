@@ -104,6 +104,10 @@ static void experts_backward(pass_work *w, const unit *u)
     if (u->thin) {
         w->phase = COT_PHASE_EXPERTS;
         thin_weights(w, u);
+        if (w->batching->hidden == COT_HIDDEN_RECOMPUTED) {
+            thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D);
+            thin_passes(w, u, 1);
+        }
         thin_product(w, u, COT_KERNEL_GEMM_NT, u->n, wide, u->D); /* dA = dY W2^T */
         thin_passes(w, u, 6);
         thin_product(w, u, COT_KERNEL_GEMM_TN, wide, u->D, u->n); /* dW2 */
@@ -119,6 +123,8 @@ static void experts_backward(pass_work *w, const unit *u)
     mixing(w, u, COT_KERNEL_TO_WEIGHTS);
     mixing(w, u, COT_KERNEL_TO_SLOTS);
     w->phase = COT_PHASE_EXPERTS;
+    if (w->batching->hidden == COT_HIDDEN_RECOMPUTED) /* for the outputs, and for the gradients */
+        work_add(w, COT_KERNEL_GEMM_NN, rows, u->H, u->D, 2 * u->experts * u->units);
     work_add(w, COT_KERNEL_GEMM_NN, rows, u->D, u->H, u->experts * u->units); /* outputs again */
     work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, u->D, u->H, u->experts * u->units);
 }

@@ -50,6 +50,8 @@ static const char *const optimizer_words[] = {
     [COT_SGD] = "sgd", [COT_ADAM] = "adam", [COT_ADAMW] = "adamw", NULL};
 static const char *const exchange_words[] = {
     [COT_PLAN_SLOTS] = "slots", [COT_PLAN_TOKENS] = "tokens", [COT_PLAN_AUTO] = "auto", NULL};
+static const char *const hidden_words[] = {
+    [COT_HIDDEN_KEPT] = "keep", [COT_HIDDEN_RECOMPUTED] = "recompute", NULL};
 static const char *const schedule_words[] = {
     [COT_CONSTANT] = "constant", [COT_COSINE] = "cosine", [COT_STEP] = "step", NULL};
 static const char *const level_words[] = {
@@ -191,6 +193,11 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "Samples B of a step, over all ranks."},
     {KEY("train.accumulate", train.accumulate), .fallback = "1", COUNT_FROM(1),
      .meaning = "Parts that a batch is computed in, one after the other, to save memory."},
+    {KEY("train.activations", train.activations), .fallback = "keep", .words = hidden_words,
+     .flags = COT_KEY_NEUTRAL,
+     .meaning = "keep: the experts' hidden values stay in memory until the backward pass. "
+                "recompute: it computes them again, expert by expert, which is one product of an "
+                "expert more beside six (by tokens, two beside seven). Results are the same bits."},
     {KEY("train.epochs", train.epochs), .fallback = "10", COUNT_FROM(1), .flags = COT_KEY_LENGTH,
      .meaning = "Epochs of a run."},
     {KEY("train.steps", train.steps), .fallback = "0", COUNT_FROM(0), .flags = COT_KEY_LENGTH,

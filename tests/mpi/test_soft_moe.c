@@ -44,8 +44,7 @@ typedef struct side {
     cot_real *whole_grads;        /* every parameter, with all its experts */
 } side;
 
-static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, size_t node_ranks,
-                        size_t chunks)
+static void create_with(side *s, const fixture *f, cot_comm *comm, cot_batching batching)
 {
     *s = (side){.fixture = f, .comm = comm};
     size_t members = (size_t)comm->group_size;
@@ -54,7 +53,8 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan
                                   cot_shard_begin(f->experts, members, me + 1));
     cot_soft_moe_options options = {
         {T, D, f->experts, f->slots, H}, f->router, f->activation, f->bias};
-    cot_batching batching = {MOST_BATCH, GRAINS, node_ranks, plan, chunks};
+    batching.max_batch = MOST_BATCH;
+    batching.grains = GRAINS;
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
@@ -64,6 +64,13 @@ static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         *arrays[i] = cot_alloc(here, sizeof(cot_real));
     s->whole_grads = cot_alloc(cot_params_total(s->params), sizeof(cot_real));
+}
+
+static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, size_t node_ranks,
+                        size_t chunks)
+{
+    create_with(s, f, comm,
+                (cot_batching){.node_ranks = node_ranks, .plan = plan, .chunks = chunks});
 }
 
 static void create(side *s, const fixture *f, cot_comm *comm)
@@ -317,6 +324,34 @@ static void tokens_like_slots(void **state)
     for (size_t i = 0; i < FIXTURES; i++) check_tokens(&fixtures[i]);
 }
 
+/* Hidden rows that are computed again: the same bits as where they are kept. */
+static void check_recomputed(const fixture *f, cot_plan plan, size_t node_ranks)
+{
+    side kept;
+    side again;
+    cot_batching batching = {.node_ranks = node_ranks, .plan = plan, .chunks = 2};
+    create_with(&kept, f, comm_of_world(1), batching);
+    batching.hidden = COT_HIDDEN_RECOMPUTED;
+    create_with(&again, f, comm_of_world(1), batching);
+    for (size_t i = 0; i < BATCHES; i++) {
+        run(&kept, batches[i]);
+        run(&again, batches[i]);
+        compare(&kept, &again, batches[i], true);
+    }
+    destroy(&again);
+    destroy(&kept);
+}
+
+static void recomputed_like_kept(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FIXTURES; i++)
+        for (size_t node_ranks = 0; node_ranks < 2; node_ranks++) {
+            check_recomputed(&fixtures[i], COT_PLAN_SLOTS, node_ranks);
+            check_recomputed(&fixtures[i], COT_PLAN_TOKENS, node_ranks);
+        }
+}
+
 /* Two replicas sum gradients by halves of the batch, which is another order than one group's: equal
  * to rounding, and to the bit on other numbers of ranks with two replicas. */
 static void replicas_like_one_and_among_themselves(void **state)
@@ -520,6 +555,7 @@ static void a_step_allocates_nothing(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_number_of_ranks_like_one),
     cmocka_unit_test(any_number_of_chunks_like_one),
+    cmocka_unit_test(recomputed_like_kept),
     cmocka_unit_test(tokens_like_slots),
     cmocka_unit_test(replicas_like_one_and_among_themselves),
     cmocka_unit_test(kept_experts_like_a_dense_computation),

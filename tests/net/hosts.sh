@@ -19,6 +19,8 @@ ends 5 sh -c 'exit 5'
 ends 64
 ends 64 --rate
 ends 64 --rate fast true
+ends 64 --mtu 9k true
+ends 0 --mtu 9000 true
 ends 0 --rate 100mbit true
 
 # What a command leaves behind ends with it.

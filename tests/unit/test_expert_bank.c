@@ -26,13 +26,14 @@ typedef struct fixture {
     cot_real in[MOST_ROWS * D], out[MOST_ROWS * D], dout[MOST_ROWS * D];
 } fixture;
 
-static void create(fixture *f, cot_activation activation, bool bias)
+static void create(fixture *f, cot_activation activation, bool bias, cot_hidden_rows hidden)
 {
     const cot_moe_shape shape = {.T = 1, .D = D, .E = E, .P = P, .H = H};
     memset(f, 0, sizeof *f);
     f->activation = activation;
     f->params = cot_params_create(FIRST, FIRST + OWNED);
-    f->bank = cot_expert_bank_create(&shape, activation, bias, MOST_ROWS, MOST, f->params, "moe.0");
+    f->bank = cot_expert_bank_create(&shape, activation, bias, MOST_ROWS, MOST, hidden, f->params,
+                                     "moe.0");
     cot_params_allocate(f->params);
     cot_params_initialize(f->params, 8);
     f->w1 = cot_params_find(f->params, "moe.0.experts.w1");
@@ -61,7 +62,7 @@ static void registers_what_it_needs(void **state)
 {
     (void)state;
     fixture f;
-    create(&f, COT_RELU, true);
+    create(&f, COT_RELU, true, COT_HIDDEN_KEPT);
     assert_int_equal(cot_params_count(f.params), 4);
     assert_true(f.w1->dims[0] == E && f.w1->dims[1] == D && f.w1->dims[2] == H);
     assert_true(f.w2->dims[0] == E && f.w2->dims[1] == H && f.w2->dims[2] == D);
@@ -74,7 +75,7 @@ static void registers_what_it_needs(void **state)
         assert_close_double(all[i]->init_scale, 1 / sqrt(i < 2 ? D : H), 1e-15, 0);
     }
     destroy(&f);
-    create(&f, COT_GELU, false);
+    create(&f, COT_GELU, false, COT_HIDDEN_KEPT);
     assert_int_equal(cot_params_count(f.params), 2);
     assert_true(f.b1 == NULL && f.b2 == NULL);
     destroy(&f);
@@ -151,17 +152,20 @@ static void check_gradient(const cot_param *param, size_t e, const double *want,
                             tolerance);
 }
 
-static void check_values(cot_activation activation, bool bias)
+static void check_values(cot_activation activation, bool bias, cot_hidden_rows hidden)
 {
     const double before = 2; /* gradients are added to */
     fixture f;
-    create(&f, activation, bias);
+    create(&f, activation, bias, hidden);
     for (size_t i = 0; i < cot_params_sharded_size(f.params); i++)
         cot_params_grads(f.params)[i] = (cot_real)before;
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
     cot_expert_bank_load(f.bank);
     cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
+    cot_real again[MOST_ROWS * D] = {0};
+    cot_expert_bank_outputs(f.bank, &f.at, f.in, again);
+    assert_same_bits(again, f.out, MOST_ROWS * D);
     cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
     cot_expert_bank_finish(f.bank);
     for (size_t e = 0; e < OWNED; e++) {
@@ -183,10 +187,11 @@ static void check_values(cot_activation activation, bool bias)
 static void follows_the_formula(void **state)
 {
     (void)state;
-    for (int bias = 0; bias < 2; bias++) {
-        check_values(COT_RELU, bias);
-        check_values(COT_GELU, bias);
-    }
+    for (int bias = 0; bias < 2; bias++)
+        for (int hidden = 0; hidden < 2; hidden++) {
+            check_values(COT_RELU, bias, (cot_hidden_rows)hidden);
+            check_values(COT_GELU, bias, (cot_hidden_rows)hidden);
+        }
 }
 
 /* A rank that owns one expert computes for it what a rank that owns several does, to the bit. */
@@ -195,7 +200,7 @@ static void same_bits_for_any_shard(void **state)
     (void)state;
     const cot_moe_shape shape = {.T = 1, .D = D, .E = E, .P = P, .H = H};
     fixture f;
-    create(&f, COT_GELU, true);
+    create(&f, COT_GELU, true, COT_HIDDEN_KEPT);
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, f.dout, sizeof dx);
     cot_expert_bank_load(f.bank);
@@ -204,8 +209,8 @@ static void same_bits_for_any_shard(void **state)
     cot_expert_bank_finish(f.bank);
     for (size_t e = 0; e < OWNED; e++) {
         cot_params *params = cot_params_create(FIRST + e, FIRST + e + 1);
-        cot_expert_bank *bank =
-            cot_expert_bank_create(&shape, COT_GELU, true, MOST_ROWS, MOST, params, "moe.0");
+        cot_expert_bank *bank = cot_expert_bank_create(&shape, COT_GELU, true, MOST_ROWS, MOST,
+                                                       COT_HIDDEN_KEPT, params, "moe.0");
         cot_params_allocate(params);
         cot_params_initialize(params, 8);
         const size_t first = 0;
@@ -241,8 +246,8 @@ static void same_bits_in_halves(void **state)
     (void)state;
     fixture whole;
     fixture halves;
-    create(&whole, COT_GELU, true);
-    create(&halves, COT_GELU, true);
+    create(&whole, COT_GELU, true, COT_HIDDEN_KEPT);
+    create(&halves, COT_GELU, true, COT_HIDDEN_KEPT);
     cot_expert_bank_load(whole.bank);
     cot_expert_bank_forward(whole.bank, &whole.at, whole.in, whole.out);
     cot_expert_bank_load(halves.bank);
