@@ -30,7 +30,8 @@ typedef enum cot_kernel {
     COT_KERNEL_NORMALIZE_COLS_BACKWARD,
     COT_KERNEL_COPY, /**< m numbers, and so below */
     COT_KERNEL_ADD,
-    COT_KERNEL_DOT, /**< in double */
+    COT_KERNEL_DOT,  /**< in double */
+    COT_KERNEL_ROWS, /**< m numbers read as slot buffers are: a row of every slot in turn */
     COT_KERNEL_SGD,
     COT_KERNEL_ADAM,
     COT_KERNEL_PIXELS,          /**< from the data set's bytes */

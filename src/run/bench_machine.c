@@ -53,6 +53,7 @@ static const grid *const grids[COT_KERNELS] = {
     [COT_KERNEL_COPY] = &vectors,
     [COT_KERNEL_ADD] = &vectors,
     [COT_KERNEL_DOT] = &vectors,
+    [COT_KERNEL_ROWS] = &vectors,
     [COT_KERNEL_SGD] = &updates,
     [COT_KERNEL_ADAM] = &updates,
     [COT_KERNEL_PIXELS] = &pixels,

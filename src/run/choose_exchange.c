@@ -46,10 +46,10 @@ static double time_far(const trial *t, double numbers)
     const size_t near = 524288;
     size_t m = numbers < (double)t->arena.region ? (size_t)ceil(numbers) : t->arena.region;
     if (m <= near) return 0;
-    double all = machine_time_kernel(&t->arena, COT_KERNEL_ADD, m, 1, 1, enough) / (double)m;
+    double all = machine_time_kernel(&t->arena, COT_KERNEL_ROWS, m, 1, 1, enough) / (double)m;
     double cached =
-        machine_time_kernel(&t->arena, COT_KERNEL_ADD, near, 1, 1, enough) / (double)near;
-    return all > cached ? (all - cached) * numbers / 3 : 0;
+        machine_time_kernel(&t->arena, COT_KERNEL_ROWS, near, 1, 1, enough) / (double)near;
+    return all > cached ? (all - cached) * numbers : 0;
 }
 
 static void time_plan(trial *t, cot_plan plan)
@@ -103,7 +103,7 @@ static cot_status try_both(cot_experiment *ex, trial *t)
 static cot_status measure(cot_experiment *ex)
 {
     const double milliseconds = 1e3;
-    const size_t operand = (size_t)4 << 20; /* numbers */
+    const size_t operand = (size_t)8 << 20; /* numbers */
     trial t = {.comm = ex->comm, .arena = machine_arena_create(operand)};
     cot_status status = try_both(ex, &t);
     machine_arena_destroy(&t.arena);

@@ -25,6 +25,7 @@ const char *cot_kernel_name(cot_kernel kernel)
         [COT_KERNEL_COPY] = "copy",
         [COT_KERNEL_ADD] = "add",
         [COT_KERNEL_DOT] = "dot",
+        [COT_KERNEL_ROWS] = "rows",
         [COT_KERNEL_SGD] = "sgd",
         [COT_KERNEL_ADAM] = "adam",
         [COT_KERNEL_PIXELS] = "pixels",

@@ -237,6 +237,20 @@ static void stream(subject *s)
         s->sum += cot_dot_double(s->m, x, y);
 }
 
+/* Slot buffers are [S,B,D], and a sample's rows lie B D numbers apart: for the caches' prefetchers
+ * and for the table of pages something else than one long array. */
+static void visit_rows(subject *s)
+{
+    enum { SLOTS = 64, ROW = 256 };
+    const size_t numbers = s->m < ROW ? s->m : ROW;
+    const size_t slots = s->m < (size_t)SLOTS * ROW ? 1 : SLOTS;
+    const size_t rows = s->m / numbers / slots;
+    const cot_real *x = operand(s, s->m);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t slot = 0; slot < slots; slot++)
+            s->sum += (double)cot_sum(numbers, x + (slot * rows + i) * numbers);
+}
+
 static void prepare_update(subject *s)
 {
     cot_optimizer_options options = {.kind = s->kernel == COT_KERNEL_SGD ? COT_SGD : COT_ADAM,
@@ -309,6 +323,7 @@ static const method methods[COT_KERNELS] = {
     [COT_KERNEL_COPY] = {NULL, stream},
     [COT_KERNEL_ADD] = {NULL, stream},
     [COT_KERNEL_DOT] = {NULL, stream},
+    [COT_KERNEL_ROWS] = {NULL, visit_rows},
     [COT_KERNEL_SGD] = {prepare_update, update},
     [COT_KERNEL_ADAM] = {prepare_update, update},
     [COT_KERNEL_PIXELS] = {prepare_data, load},

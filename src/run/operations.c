@@ -221,14 +221,12 @@ static bool is_message(cot_kernel kernel)
     return kernel == COT_KERNEL_MESSAGE || kernel == COT_KERNEL_MESSAGE_BETWEEN;
 }
 
-/* Adding is three passes. */
 static double far_seconds(const cot_machine *machine, double numbers)
 {
     const double near = 524288; /* two such arrays fit into a third-level cache */
-    const double passes = 3;
-    double all = cot_machine_seconds(machine, COT_KERNEL_ADD, numbers, 1, 1);
-    double from_cache = numbers / near * cot_machine_seconds(machine, COT_KERNEL_ADD, near, 1, 1);
-    return all > from_cache ? (all - from_cache) / passes : 0;
+    double all = cot_machine_seconds(machine, COT_KERNEL_ROWS, numbers, 1, 1);
+    double from_cache = numbers / near * cot_machine_seconds(machine, COT_KERNEL_ROWS, near, 1, 1);
+    return all > from_cache ? all - from_cache : 0;
 }
 
 double operation_seconds(const operation *o, const cot_machine *machine)
@@ -249,10 +247,11 @@ void operations_seconds(const operations *list, const cot_machine *machine,
 
 cot_kernel operations_unknown(const operations *list, const cot_machine *machine)
 {
-    for (size_t i = 0; i < list->count; i++)
-        if ((int)list->list[i].kernel != OPERATION_FAR &&
-            !cot_machine_knows(machine, list->list[i].kernel))
-            return list->list[i].kernel;
+    for (size_t i = 0; i < list->count; i++) {
+        cot_kernel kernel = list->list[i].kernel;
+        if ((int)kernel == OPERATION_FAR) kernel = COT_KERNEL_ROWS;
+        if (!cot_machine_knows(machine, kernel)) return kernel;
+    }
     return COT_KERNELS;
 }
 
