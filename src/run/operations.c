@@ -130,10 +130,26 @@ static void layers(pass_work *w, const cot_experiment *ex)
 
 /* ---- sums and update ---- */
 
+/* By halving, and doubling on the way back: one partner at a time, who is of the node as often as
+ * anyone else. */
+static void sum_by_halves(pass_work *w, const peers *to, double ranks, double numbers)
+{
+    const peers partner = {to->inside / (ranks - 1), to->between / (ranks - 1)};
+    for (double half = numbers / 2; half > numbers / ranks / 2; half /= 2) {
+        work_send(w, &partner, half * sizeof(cot_real));
+        work_send(w, &partner, half * sizeof(cot_real));
+        work_add(w, COT_KERNEL_ADD, half, 1, 1, 1);
+    }
+}
+
 /* cot_ordered_sum_real: reduce-scatter, additions, all-gather. */
 static void ordered_sum(pass_work *w, const peers *to, double ranks, double numbers)
 {
     if (ranks == 1) return;
+    if (exp2(floor(log2(ranks))) == ranks) {
+        sum_by_halves(w, to, ranks, numbers);
+        return;
+    }
     work_send(w, to, numbers / ranks * sizeof(cot_real));
     work_send(w, to, numbers / ranks * sizeof(cot_real));
     work_add(w, COT_KERNEL_ADD, numbers / ranks, 1, 1, ranks - 1);
