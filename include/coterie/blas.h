@@ -2,7 +2,7 @@
  * which the program multiplies.
  *
  * A product of one shape gives one element the same bits wherever its operands lie; products of
- * different shapes may not, because OpenBLAS chooses kernels by shape. So a call whose shape
+ * different shapes may not, because kernels are chosen by shape. So a call whose shape
  * depends on the batch works on one grain. Not collective. */
 #ifndef COTERIE_BLAS_H
 #define COTERIE_BLAS_H

@@ -71,8 +71,8 @@ void cot_expert_bank_backward(cot_expert_bank *bank, const cot_bank_rows *rows, 
 
 /** The same in two halves, so that the second can be at work while what the first gave travels. The
  * gradient with respect to `in` overwrites `in`, and those of w1 and b1 are added to; then, from
- * dout alone, those of w2 and b2. The same bits. Where hidden rows are computed again, the second
- * half must follow the first at once, expert by expert. */
+ * dout and the hidden rows, those of w2 and b2. The same bits. Where hidden rows are computed
+ * again, the second half must follow the first at once, expert by expert. */
 void cot_expert_bank_backward_inputs(cot_expert_bank *bank, const cot_bank_rows *rows, cot_real *in,
                                      const cot_real *dout);
 void cot_expert_bank_backward_outputs(cot_expert_bank *bank, const cot_bank_rows *rows,

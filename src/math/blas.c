@@ -20,27 +20,31 @@ static blasint leading(size_t n)
     return dimension(n > 0 ? n : 1);
 }
 
-/* Kernels for the vectors of the processor that OpenBLAS took this one for: one setting,
- * OPENBLAS_CORETYPE, decides for both on a cluster of several kinds, and one name, cot_blas_core,
- * says what decided. Where OpenBLAS has a name that is not here, the processor decides. */
+#ifdef __x86_64__
+static bool is_one_of(const char *name, const char *const names[])
+{
+    for (size_t i = 0; names[i] != NULL; i++)
+        if (strcasecmp(name, names[i]) == 0) return true;
+    return false;
+}
+#endif
+
+/* Kernels for the vectors of the processor that OpenBLAS took this one for, not of the one that it
+ * is: one setting, OPENBLAS_CORETYPE, decides for both on a cluster of several kinds, and one name,
+ * cot_blas_core, says what decided. A name that is not here gets plain vectors. */
 static const cot_small_kernels *choose_small_kernels(void)
 {
 #ifdef __x86_64__
-    static const char *const avx2[] = {"Haswell", "Zen", "Excavator"};
-    static const char *const older[] = {"Prescott",     "Core2",       "Penryn", "Dunnington",
-                                        "Nehalem",      "Sandybridge", "Athlon", "Opteron",
-                                        "Opteron_SSE3", "Barcelona",   "Bobcat", "Bulldozer",
-                                        "Piledriver",   "Steamroller", "Atom",   "Nano"};
+    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids",
+                                         "Zen4",     "Zen5",       NULL};
+    static const char *const avx2[] = {"Haswell", "Zen", "Excavator", NULL};
     const char *core = cot_blas_core();
-    for (size_t i = 0; i < sizeof older / sizeof *older; i++)
-        if (strcasecmp(core, older[i]) == 0) return &cot_small_kernels_plain;
-    bool takes_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    for (size_t i = 0; takes_avx2 && i < sizeof avx2 / sizeof *avx2; i++)
-        if (strcasecmp(core, avx2[i]) == 0) return &cot_small_kernels_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (is_one_of(core, avx512) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512vl"))
         return &cot_small_kernels_avx512;
-    if (takes_avx2) return &cot_small_kernels_avx2;
+    if ((is_one_of(core, avx512) || is_one_of(core, avx2)) && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma"))
+        return &cot_small_kernels_avx2;
 #endif
     return &cot_small_kernels_plain;
 }

@@ -38,9 +38,9 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/src/base/version.c PROPERTIES CO
 # them too.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx2.c PROPERTIES
-    COMPILE_OPTIONS -march=x86-64-v3)
+    COMPILE_OPTIONS "-mavx2;-mfma")
   set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx512.c PROPERTIES
-    COMPILE_OPTIONS -march=x86-64-v4)
+    COMPILE_OPTIONS "-mavx512f;-mavx512vl;-mfma")
 endif()
 
 function(coterie_layer_target target precision suffix layer depends private)
