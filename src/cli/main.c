@@ -50,7 +50,7 @@ static cot_status check_output(void)
 
 /* Over TCP, a longer message waits for the other side to answer, which it does not while it
  * computes: so Open MPI may send up to here at once, and slots travel beside the experts' work.
- * Whoever sets these otherwise is heard. */
+ * The environment and `mpirun --mca` go before this, and this before files of parameters. */
 static void send_without_asking(void)
 {
     setenv("OMPI_MCA_btl_tcp_eager_limit", "262144", 0);

@@ -49,12 +49,17 @@ static void touch(const rivals *r, cot_exchange *exchange)
     cot_exchange_run(exchange, COT_LEG_OUTPUTS);
 }
 
-/* The kind that it turned out to be. */
+/* The kind that it turned out to be; where expert groups differ, some share memory and some do
+ * not. */
 static cot_exchange_kind kind_of(const rivals *r, const cot_exchange *exchange)
 {
     size_t nodes = cot_exchange_nodes(exchange);
-    if (nodes == 1) return COT_EXCHANGE_SHARED;
-    return nodes == (size_t)r->comm->group_size ? COT_EXCHANGE_MESSAGES : COT_EXCHANGE_TWO_LEVEL;
+    int kind = COT_EXCHANGE_TWO_LEVEL;
+    if (nodes == (size_t)r->comm->group_size) kind = COT_EXCHANGE_MESSAGES;
+    if (nodes == 1) kind = COT_EXCHANGE_SHARED;
+    int range[2] = {kind, -kind};
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, r->comm->world));
+    return range[0] == -range[1] ? (cot_exchange_kind)kind : COT_EXCHANGE_TWO_LEVEL;
 }
 
 static void add_way(rivals *r, cot_exchange *exchange)

@@ -196,7 +196,10 @@ static void measure_messages(const cot_comm *world, MPI_Comm comm, cot_kernel ke
     messages m = {.comm = comm};
     *rates = rates_of(grids[kernel]);
     COT_MPI(MPI_Comm_size(comm, &m.size));
-    while (rates->counts[0] > 1 && rates->axes[0][rates->counts[0] - 1] * m.size > most_memory)
+    int largest_comm = m.size;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &largest_comm, 1, MPI_INT, MPI_MAX, world->world));
+    while (rates->counts[0] > 1 &&
+           rates->axes[0][rates->counts[0] - 1] * largest_comm > most_memory)
         rates->counts[0]--;
     const size_t points = points_of(rates);
     size_t largest = (size_t)rates->axes[0][points - 1] * (size_t)m.size;
@@ -221,14 +224,19 @@ static void measure_barrier(const cot_comm *world, MPI_Comm node, int size, doub
 {
     cot_rates *rates = &machine->rates[COT_KERNEL_BARRIER];
     cot_shared *shared = cot_shared_create(node, 1);
-    if (shared == NULL) return;
+    int everywhere = shared != NULL;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &everywhere, 1, MPI_INT, MPI_MIN, world->world));
+    if (!everywhere) {
+        cot_shared_destroy(&shared);
+        return;
+    }
     *rates = rates_of(grids[COT_KERNEL_BARRIER]);
     rates->axes[0][0] = log2(size);
     rates->seconds[0] = fastest_round(world, seconds, meet, shared);
     cot_shared_destroy(&shared);
 }
 
-/* Nodes with different numbers of ranks take part as far as the smallest goes. */
+/* Between nodes only where all have as many ranks. */
 void machine_measure_messages(const cot_comm *world, double seconds, cot_machine *machine)
 {
     MPI_Comm node;
@@ -299,8 +307,11 @@ static void touch_libraries(const cot_comm *world)
              x + 2 * SIZE * SIZE, SIZE);
     cot_free(x);
     touch_hdf5();
-    send_to_all(&(messages){
-        .comm = world->world, .bytes = 1, .send = (char[1024]){0}, .arrived = (char[1024]){0}});
+    char *send = cot_alloc((size_t)world->size, 1);
+    char *arrived = cot_alloc((size_t)world->size, 1);
+    send_to_all(&(messages){.comm = world->world, .bytes = 1, .send = send, .arrived = arrived});
+    cot_free(arrived);
+    cot_free(send);
 }
 
 static char *share_text(const cot_comm *world, const char *text)

@@ -19,18 +19,28 @@ struct chunk_tuner {
     double least[CANDIDATES]; /* seconds of the fastest step, on its slowest rank */
 };
 
-chunk_tuner *chunk_tuner_create(cot_experiment *experiment)
+/* Where one expert group is one node and another is not, all take part. */
+static bool anything_travels(const cot_experiment *experiment)
+{
+    int travels =
+        cot_exchange_nodes(cot_soft_moe_exchange(cot_model_layer(experiment->model, 0))) > 1;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &travels, 1, MPI_INT, MPI_MAX, experiment->comm->world));
+    return travels != 0;
+}
+
+chunk_tuner *chunk_tuner_create(cot_experiment *experiment, size_t samples)
 {
     const cot_comm *comm = experiment->comm;
     const cot_moe_shape *shape = cot_model_shape(experiment->model);
-    const cot_exchange *exchange = cot_soft_moe_exchange(cot_model_layer(experiment->model, 0));
     size_t members = (size_t)comm->group_size;
     size_t most = (shape->E + members - 1) / members;
-    if (experiment->recipe->parallel.chunks > 0 || cot_exchange_nodes(exchange) == 1 || most < 2 ||
-        cot_plan_choose(experiment->batching.plan, shape) != COT_PLAN_SLOTS)
+    if (experiment->recipe->parallel.chunks > 0 || most < 2 ||
+        cot_plan_choose(experiment->batching.plan, shape) != COT_PLAN_SLOTS ||
+        !anything_travels(experiment))
         return NULL;
     chunk_tuner *tuner = cot_alloc(1, sizeof *tuner);
     tuner->experiment = experiment;
+    tuner->samples = samples;
     while (tuner->count < CANDIDATES && candidates[tuner->count] <= most)
         tuner->least[tuner->count++] = DBL_MAX;
     return tuner;
@@ -60,8 +70,7 @@ static void choose(const chunk_tuner *tuner)
 bool chunk_tuner_step(chunk_tuner *tuner, size_t samples, double seconds)
 {
     size_t candidate = tuner->step / STEPS % tuner->count;
-    /* Only whole batches are alike: the first is one, or the only one. */
-    if (tuner->step == 0) tuner->samples = samples;
+    /* Only whole batches are alike. */
     if (samples != tuner->samples) return false;
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX,
                           tuner->experiment->comm->world));

@@ -8,9 +8,10 @@
 
 typedef struct chunk_tuner chunk_tuner;
 
-/** NULL where there is nothing to choose: parallel.chunks says how many, or the exchange is not of
- * slots between nodes, or no rank has two experts. */
-chunk_tuner *chunk_tuner_create(cot_experiment *experiment);
+/** For batches of `samples` samples. NULL where there is nothing to choose: parallel.chunks says
+ * how many, or the exchange is not of slots between nodes, or no rank has two experts. Collective
+ * over the world. */
+chunk_tuner *chunk_tuner_create(cot_experiment *experiment, size_t samples);
 void chunk_tuner_destroy(chunk_tuner **tuner);
 
 /** Behind a step on `samples` samples, which took so long here: set the number for the next one.

@@ -2,12 +2,24 @@
 
 #include <math.h>
 
+static bool are_same(const operation *a, const operation *b)
+{
+    return a->phase == b->phase && a->kernel == b->kernel && a->m == b->m && a->n == b->n &&
+           a->k == b->k;
+}
+
 void work_add(pass_work *w, cot_kernel kernel, double m, double n, double k, double count)
 {
     operations *list = w->list;
-    COT_ASSERT(list->count < OPERATIONS_MOST);
     if (m <= 0 || n <= 0 || k <= 0 || count <= 0) return;
-    list->list[list->count++] = (operation){w->phase, kernel, m, n, k, count * w->times};
+    const operation added = {w->phase, kernel, m, n, k, count * w->times};
+    for (size_t i = 0; i < list->count; i++)
+        if (are_same(&list->list[i], &added)) {
+            list->list[i].count += added.count;
+            return;
+        }
+    COT_ASSERT(list->count < OPERATIONS_MOST);
+    list->list[list->count++] = added;
 }
 
 void work_far(pass_work *w, double numbers, double passes)

@@ -49,7 +49,8 @@ typedef struct pass_work {
     const cot_batching *batching;
 } pass_work;
 
-/** Add a kernel to the phase at hand. */
+/** Add a kernel to the phase at hand; what is there already with these sizes, as in every layer,
+ * counts more often. */
 void work_add(pass_work *w, cot_kernel kernel, double m, double n, double k, double count);
 
 /** Add passes over slot rows. */

@@ -45,7 +45,7 @@ cot_status trainer_create(trainer *t, const cot_comm *world)
     t->portable_recipe = cot_recipe_print(t->recipe, true);
     COT_TRY(cot_comm_agree(t->comm, plan_length(t)));
     create_optimizer(t);
-    t->tuner = chunk_tuner_create(t->experiment);
+    t->tuner = chunk_tuner_create(t->experiment, cot_sampler_batch_size(t->sampler, 0));
     return COT_OK;
 }
 

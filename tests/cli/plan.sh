@@ -76,6 +76,9 @@ grep -q 'no times: .*message_between' text || fail "times out of nothing: $(cat 
 timeout 60 "$COTERIE" plan small.yaml --ranks 2 --machine one.json >text 2>log || fail "one.json: $(cat log)"
 grep -q 'no times: ' text || fail "times out of nothing: $(cat text)"
 
+# Any number of layers.
+"$COTERIE" plan small.yaml --ranks 2 --set model.embed=16 --set model.layers=12 >text 2>log || fail "12 layers: $(cat log)"
+
 # ---- a plan that is left to timing ----
 ranks 2 train small.yaml --set parallel.reproducible=false --set output.dir=timed --steps 1 2>log || fail "auto: $(cat log)"
 grep -qE 'exchange by (slots|tokens), in shared memory, as timed here: [0-9.]+ ms' log || fail "no reason: $(cat log)"
