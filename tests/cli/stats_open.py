@@ -69,7 +69,7 @@ def read(path, reader, least):
     if data is None:
         return least
     records = len(data["record"])
-    of_study = {"layer", "expert", "slot", "class", "keep"}
+    of_study = {"layer", "expert", "slot", "class", "keep", "place", "phase", "over_ranks"}
     assert records >= least, f"{records} records, and {least} before"
     assert all(len(values) == records for name, values in data.items() if name not in of_study)
     assert (np.diff(data["step"]) > 0).all()

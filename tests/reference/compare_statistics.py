@@ -158,6 +158,22 @@ def timing_problems(found, names, what):
 
 # ---- training ----
 
+PHASES, OVER_RANKS = 9, 4
+
+
+def cost_problems(found):
+    """What a step costs, by place, phase and over the ranks, is not compared either: it is not negative, and its smallest, mean and
+    largest are in order."""
+    sizes = {"place": len(found["layer"]) + 1, "phase": PHASES, "over_ranks": OVER_RANKS}
+    lines = [f"stats.h5: {name}" for name, size in sizes.items()
+             if not np.array_equal(found.pop(name, None), np.arange(size))]
+    for name in [f"timing/step_{cost}" for cost in ("seconds", "bytes", "exposed", "hidden")]:
+        least, mean, most, _ = np.moveaxis(found.pop(name, np.full(OVER_RANKS, np.nan)), -1, 0)
+        if not ((least >= 0) & (least <= mean * (1 + 1e-12)) & (mean <= most * (1 + 1e-12))).all():
+            lines.append(f"stats.h5: {name}")
+    return lines
+
+
 def default_keeps(experts):
     return sorted({max(experts // part, 1) for part in (8, 4, 2)})
 
@@ -169,6 +185,7 @@ def training_problems(folder, recipe):
     with h5py.File(folder / "stats.h5", "r") as file:
         found = variables_of(file)
     lines = timing_problems(found, ["timing/seconds", "timing/samples_per_s"], "stats.h5")
+    lines += cost_problems(found)
     steps, epochs = found["step"], found.pop("epoch")
     for record, step in enumerate(steps):
         after = Trained(folder / f"checkpoint-{step}.h5", split)
