@@ -8,7 +8,7 @@ networks=(shared)
 # Other tests may hold the cores.
 export OMPI_MCA_hwloc_base_binding_policy=none
 
-timeout 300 "$grid" "$scratch/small.yaml" --quick --predict --format json >"$scratch/json" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
+timeout 300 "$grid" "$scratch/small.yaml" --quick --format json >"$scratch/json" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
 "$python" - "$scratch/json" "${networks[@]}" <<'END_CHECK' || fail "$(cat "$scratch/json")"
 import json, sys
 found = json.load(open(sys.argv[1]))
@@ -19,14 +19,13 @@ for row in found["rows"]:
     assert list(times) == ["slots", "tokens"] and min(times.values()) > 0, times
     assert times[row["faster"]] == min(times.values()) and row["ratio"] == max(times.values()) / min(times.values())
     assert row["auto_ratio"] == times[row["auto"]] / min(times.values())
-    assert list(row["predicted_ms"]) == list(times) and min(row["predicted_ms"].values()) > 0, row
     for plan in row["plans"].values():
         assert plan["shared_memory"] == (row["network"] == "shared") and 0 < plan["exchange_ms"] < plan["ms_per_step"], plan
 END_CHECK
 
-timeout 300 "$grid" "$scratch/small.yaml" --quick --networks shared >"$scratch/text" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
+timeout 300 "$grid" "$scratch/small.yaml" --quick --predict --networks shared >"$scratch/text" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
 [ "$(wc -l <"$scratch/text")" = 2 ] || fail "a table of other than two lines: $(cat "$scratch/text")"
-grep -qE '^ +8 +2 +shared +[0-9.]+ +[0-9.]+ +(slots|tokens) [0-9.]+ times' "$scratch/text" || fail "$(cat "$scratch/text")"
+grep -qE '^ +8 +2 +shared +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +(slots|tokens) [0-9.]+ times' "$scratch/text" || fail "$(cat "$scratch/text")"
 
 # refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
 refused() {

@@ -127,7 +127,7 @@ static void counted_by_part(void **state)
 static void sketched(void **state)
 {
     (void)state;
-    const size_t huge = (size_t)1 << 40;
+    const size_t huge = (size_t)1 << 34;
     cot_memory_mark(COT_MEMORY_OTHER);
     long before = cot_memory_of(COT_MEMORY_TOKENS);
     long balance = cot_alloc_balance();
