@@ -5,10 +5,10 @@
 #include <coterie/experiment.h>
 
 /** Settle experiment->batching.plan, and say why. Where results need not be reproducible, both
- * plans' operations are timed on all ranks, in well under a second for small models, and the faster one wins;
- * elsewhere the shapes decide (cot_plan_choose). Of the experiment, recipe, comm, dataset and the
- * rest of batching are there. Collective over the world.
- * Errors: those of cot_experiment_sketch. */
+ * plans' operations are timed on all ranks, in well under a second for small models, and the faster
+ * one wins; elsewhere the shapes decide (cot_plan_choose). Of the experiment, recipe, comm, dataset
+ * and the rest of batching are there. Collective over the world. Errors: those of
+ * cot_experiment_sketch. */
 COT_MUST_CHECK cot_status choose_exchange(cot_experiment *experiment);
 
 #endif
