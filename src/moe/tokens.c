@@ -57,7 +57,7 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
 
 static void load_weights(cot_tokens *k)
 {
-    cot_expert_bank_load(k->bank);
+    if (!cot_projected_pays(&k->shape)) cot_expert_bank_load(k->bank);
     for (size_t b = 0; b < k->block_count; b++) {
         load_phi(k, &k->blocks[b]);
         if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
@@ -251,7 +251,7 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
     const size_t tokens = k->batch.samples * k->shape.T;
     tell_gradients(k, dy);
     for (size_t b = 0; b < k->block_count; b++) backward_block(k, &k->blocks[b], dx != NULL);
-    cot_expert_bank_finish(k->bank);
+    if (!cot_projected_pays(&k->shape)) cot_expert_bank_finish(k->bank);
     cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     finish_gradients(k);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);

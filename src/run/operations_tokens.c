@@ -81,7 +81,7 @@ static void experts_forward(pass_work *w, const unit *u)
 {
     const double wide = u->H * u->experts;
     w->phase = COT_PHASE_EXPERTS;
-    work_load_experts(w);
+    if (!u->thin) work_load_experts(w);
     if (u->thin) {
         thin_weights(w, u);
         thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
