@@ -76,7 +76,7 @@ cot_real *cot_gather_rows(const cot_gather *gather)
     return gather->rows;
 }
 
-void cot_gather_run(cot_gather *gather, const cot_group_batch *batch)
+void cot_gather_run(cot_gather *gather, const size_t *begins)
 {
     if (gather->comm->group_size == 1) return;
     if (gather->shared != NULL) {
@@ -84,18 +84,19 @@ void cot_gather_run(cot_gather *gather, const cot_group_batch *batch)
         return;
     }
     for (int m = 0; m < gather->comm->group_size; m++) {
-        gather->counts[m] = cot_comm_int((batch->begins[m + 1] - batch->begins[m]) * gather->width);
-        gather->displs[m] = cot_comm_int(batch->begins[m] * gather->width);
+        gather->counts[m] = cot_comm_int((begins[m + 1] - begins[m]) * gather->width);
+        gather->displs[m] = cot_comm_int(begins[m] * gather->width);
     }
     COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, gather->rows, gather->counts,
                            gather->displs, COT_MPI_REAL, gather->comm->group));
 }
 
-size_t cot_gather_bytes(const cot_gather *gather, const cot_group_batch *batch)
+size_t cot_gather_bytes(const cot_gather *gather, const size_t *begins)
 {
     if (gather->shared != NULL) return 0;
     size_t others = (size_t)gather->comm->group_size - 1;
-    return others * batch->here * gather->width * sizeof(cot_real);
+    const size_t *mine = begins + gather->comm->group_rank;
+    return others * (mine[1] - mine[0]) * gather->width * sizeof(cot_real);
 }
 
 void cot_gather_wait(cot_gather *gather)

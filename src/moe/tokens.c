@@ -93,8 +93,8 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     k->ledger = pass->ledger;
     memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_gather_run(k->x, &k->batch);
-    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, &k->batch));
+    cot_gather_run(k->x, k->begins);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
     if (cot_router_normalizes(&k->options.router))
         cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
                            cot_gather_rows(k->x), k->xhat, k->x_inverse);
@@ -131,19 +131,21 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
             marks[(2 * i + 1) * T + t] = cot_dot(D, dy + token * D, k->y + token * D);
         }
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
-    cot_gather_run(k->dy, &k->batch);
-    cot_gather_run(k->marks, &k->batch);
+    cot_gather_run(k->dy, k->begins);
+    cot_gather_run(k->marks, k->begins);
     cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE,
-                    cot_gather_bytes(k->dy, &k->batch) + cot_gather_bytes(k->marks, &k->batch));
+                    cot_gather_bytes(k->dy, k->begins) + cot_gather_bytes(k->marks, k->begins));
 }
 
-/* One block's share of the gradients of the scale and of Phi; with C = Xhat^T dL:
+/* The gradients of a block's columns of Phi, and its share of the scale's; with C = Xhat^T dL:
  *     ds = sum of C Phihat,  dPhihat = s C, through the normalization to dPhi */
 static void finish_block(cot_tokens *k, const tokens_block *b, cot_real *dscale)
 {
     const size_t D = k->shape.D;
     const size_t numbers = D * b->slots;
     cot_real *dphi = b->dphi_hat;
+    size_t stride = 0;
+    cot_real *columns = cot_columns_at(k->dphi, k->phi->grad, b->slot, &stride);
     *dscale = 0;
     if (cot_router_normalizes(&k->options.router)) {
         *dscale = cot_dot(numbers, b->dphi_hat, b->phi_hat);
@@ -154,19 +156,32 @@ static void finish_block(cot_tokens *k, const tokens_block *b, cot_real *dscale)
                                     b->phi_inverse, b->dphi_hat, dphi, k->columns);
     }
     for (size_t d = 0; d < D; d++)
-        memcpy(k->phi->grad + d * k->S + b->slot, dphi + d * b->slots, b->slots * sizeof *dphi);
+        memcpy(columns + d * stride, dphi + d * b->slots, b->slots * sizeof *dphi);
 }
 
-/* The columns of Phi that belong to other ranks' slots stay 0 here: the sum over the ranks puts
- * them together. */
 static void finish_gradients(cot_tokens *k)
 {
-    cot_fill(k->phi->count, 0, k->phi->grad);
     k->dscale[0] = 0;
-    for (size_t b = 0; cot_router_learns(&k->options.router) && b < k->block_count; b++)
+    for (size_t b = 0; k->dphi != NULL && b < k->block_count; b++)
         finish_block(k, &k->blocks[b], &k->dscale[b]);
     cot_tree_reduce(k->block_count, 1, k->dscale);
     if (k->scale != NULL) *k->scale->grad = k->dscale[0];
+}
+
+/* The columns of all ranks' slots, on all ranks. Nobody writes tokens of the next batch before all
+ * are done with these: where memory is shared, the ranks meet here. */
+static void finish_phi(cot_tokens *k)
+{
+    if (k->dphi == NULL) {
+        cot_gather_wait(k->x);
+        cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, 0);
+        cot_fill(k->phi->count, 0, k->phi->grad);
+    } else {
+        size_t sent = cot_columns_run(k->dphi, k->phi->grad);
+        cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, sent);
+        cot_columns_put(k->dphi, k->phi->grad);
+    }
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
 }
 
 static cot_partial dmixed_part(const cot_tokens *k, size_t member)
@@ -261,7 +276,5 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
         finish_inputs(k, dx);
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     }
-    /* Nobody writes tokens of the next batch before all are done with these. */
-    cot_gather_wait(k->x);
-    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, 0);
+    finish_phi(k);
 }

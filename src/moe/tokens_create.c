@@ -99,6 +99,8 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
     k->dmixed = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
+    if (cot_router_learns(&k->options.router))
+        k->dphi = cot_columns_create(k->comm, D, k->shape.E, k->shape.P, node_ranks);
     cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max), cot_parts_own(k->sum)};
     k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
     root = cot_partial_plain(cot_parts_own(k->dmixed));
@@ -161,6 +163,7 @@ void cot_tokens_destroy(cot_tokens **tokens)
     cot_partial_tree_destroy(&k->dxhat_tree);
     cot_partial_tree_destroy(&k->dmixed_tree);
     cot_partial_tree_destroy(&k->outputs);
+    cot_columns_destroy(&k->dphi);
     cot_parts_destroy(&k->dxhat);
     cot_parts_destroy(&k->dmixed);
     cot_parts_destroy(&k->sum);

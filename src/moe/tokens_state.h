@@ -3,6 +3,7 @@
 #ifndef COTERIE_MOE_TOKENS_STATE_H
 #define COTERIE_MOE_TOKENS_STATE_H
 
+#include "moe/columns.h"
 #include "moe/gather.h"
 #include "moe/partial.h"
 #include "moe/projected.h"
@@ -40,6 +41,7 @@ struct cot_tokens {
     cot_gather *x, *dy, *marks;        /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; NULL where not needed */
+    cot_columns *dphi;                 /* NULL where nothing learns from logits */
     cot_partial_tree *outputs, *dmixed_tree, *dxhat_tree;
     cot_real *xhat, *x_inverse; /* [B,T,D], [B,T]; NULL without normalization */
     cot_real *y, *lse;          /* [b,T,D], [b,T] */

@@ -134,7 +134,7 @@ static void step_by_slots(rank_state *s)
 
 static void step_by_tokens(rank_state *s)
 {
-    cot_gather_run(s->x, &s->group);
+    cot_gather_run(s->x, s->begins);
     mark(s, EXCHANGE);
     multiply(s, 3 * mixing(s) + 2 * expert(s));
     cot_parts_run(s->numerators, &s->group);
@@ -144,8 +144,8 @@ static void step_by_tokens(rank_state *s)
     merge(s, (size_t)s->comm->group_size * s->here * s->T * (s->D + 2));
     mark(s, MERGE);
     multiply(s, head(s));
-    cot_gather_run(s->dy, &s->group);
-    cot_gather_run(s->marks, &s->group);
+    cot_gather_run(s->dy, s->begins);
+    cot_gather_run(s->marks, s->begins);
     mark(s, EXCHANGE);
     multiply(s, 4 * mixing(s) + 4 * expert(s));
     cot_gather_wait(s->x);
@@ -188,7 +188,7 @@ static void create_params(rank_state *s)
         {.name = "head.w", .axes = "I,O", .dims = {s->T * s->D, s->outputs}}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) cot_params_add(s->params, &specs[i]);
     cot_params_allocate(s->params);
-    s->gradients = cot_gradients_create(s->comm, s->params, true);
+    s->gradients = cot_gradients_create(s->comm, s->params, true, 1);
     s->norms = cot_norms_create(s->comm, s->params);
     s->scores = cot_ordered_sum_create(s->comm->world, 0, true);
 }

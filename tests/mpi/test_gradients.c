@@ -33,7 +33,7 @@ static void create(fixture *f, int replicas, bool ordered)
     f->replicated = cot_params_add(
         f->params, &(cot_param_spec){.name = "w", .axes = "D", .dims = {REPLICATED}});
     cot_params_allocate(f->params);
-    f->gradients = cot_gradients_create(f->comm, f->params, ordered);
+    f->gradients = cot_gradients_create(f->comm, f->params, ordered, BATCHES);
 }
 
 static void destroy(fixture *f)
