@@ -14,10 +14,15 @@
 
 typedef struct cot_gradients cot_gradients;
 
-/** `comm` and `params` (allocated) outlive it. `ordered` as in cot_ordered_sum_create; at most
- * `most_batches` micro-batches in a step. Not collective. */
-cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params, bool ordered,
-                                    size_t most_batches);
+typedef struct cot_gradients_options {
+    bool ordered;        /**< as in cot_ordered_sum_create */
+    size_t node_ranks;   /**< likewise */
+    size_t most_batches; /**< micro-batches in a step */
+} cot_gradients_options;
+
+/** `comm` and `params` (allocated) outlive it. Collective over the world. */
+cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params,
+                                    const cot_gradients_options *options);
 void cot_gradients_destroy(cot_gradients **gradients);
 
 /** Before the first micro-batch of a step. Not collective. */

@@ -26,7 +26,7 @@ cot_columns *cot_columns_create(const cot_comm *comm, size_t rows, size_t expert
         c->begins[m] = slots_per_expert * cot_shard_begin(experts, members, m);
     if (members > 1) c->parts = cot_gather_create(comm, c->slots, rows, node_ranks);
     const size_t *own = c->begins + comm->group_rank;
-    c->sums = cot_ordered_sum_create(comm->replicas, rows * (own[1] - own[0]), true);
+    c->sums = cot_ordered_sum_create(comm->replicas, rows * (own[1] - own[0]), true, node_ranks);
     return c;
 }
 

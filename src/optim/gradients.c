@@ -14,20 +14,21 @@ struct cot_gradients {
     cot_real *sum;  /* [replicated]: of all the micro-batches; NULL where there is one */
 };
 
-cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params, bool ordered,
-                                    size_t most_batches)
+cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params,
+                                    const cot_gradients_options *options)
 {
     cot_gradients *gradients = cot_alloc(1, sizeof *gradients);
     size_t sharded = cot_params_sharded_size(params);
     gradients->comm = comm;
     gradients->params = params;
-    gradients->over_ranks =
-        cot_ordered_sum_create(comm->world, cot_params_summed_size(params), ordered);
-    gradients->most_batches = most_batches;
-    if (most_batches > 1)
+    gradients->over_ranks = cot_ordered_sum_create(comm->world, cot_params_summed_size(params),
+                                                   options->ordered, options->node_ranks);
+    gradients->most_batches = options->most_batches;
+    if (options->most_batches > 1)
         gradients->sum = cot_alloc(cot_params_replicated_size(params), sizeof(cot_real));
     if (comm->replica_count > 1)
-        gradients->over_replicas = cot_ordered_sum_create(comm->replicas, sharded, ordered);
+        gradients->over_replicas =
+            cot_ordered_sum_create(comm->replicas, sharded, options->ordered, options->node_ranks);
     return gradients;
 }
 

@@ -168,7 +168,7 @@ static void sum_gradients(rank_state *s)
 
 /* ---- creation ---- */
 
-static void create_params(rank_state *s)
+static void create_params(rank_state *s, size_t node_ranks)
 {
     size_t ranks = (size_t)s->comm->group_size;
     size_t me = (size_t)s->comm->group_rank;
@@ -188,9 +188,10 @@ static void create_params(rank_state *s)
         {.name = "head.w", .axes = "I,O", .dims = {s->T * s->D, s->outputs}}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) cot_params_add(s->params, &specs[i]);
     cot_params_allocate(s->params);
-    s->gradients = cot_gradients_create(s->comm, s->params, true, 1);
+    s->gradients =
+        cot_gradients_create(s->comm, s->params, &(cot_gradients_options){true, node_ranks, 1});
     s->norms = cot_norms_create(s->comm, s->params);
-    s->scores = cot_ordered_sum_create(s->comm->world, 0, true);
+    s->scores = cot_ordered_sum_create(s->comm->world, 0, true, 1);
 }
 
 static void create_gathers(rank_state *s, size_t grains, size_t node_ranks)
@@ -223,7 +224,7 @@ static void create(rank_state *s, const cot_comm *comm, const setting *set)
     size_t grains = (size_t)comm->size; /* one a rank */
     size_t node_ranks = (size_t)set[NODE_RANKS].value;
     s->batch = s->here * grains;
-    create_params(s);
+    create_params(s, node_ranks);
     if (set[BY_TOKENS].value > 0) {
         create_gathers(s, grains, node_ranks);
         return;

@@ -19,7 +19,7 @@ typedef struct fixture {
     cot_gradients *gradients;
 } fixture;
 
-static void create(fixture *f, int replicas, bool ordered)
+static void create(fixture *f, int replicas, bool ordered, size_t node_ranks)
 {
     f->comm = comm_of_world(replicas);
     size_t members = (size_t)f->comm->group_size;
@@ -33,7 +33,8 @@ static void create(fixture *f, int replicas, bool ordered)
     f->replicated = cot_params_add(
         f->params, &(cot_param_spec){.name = "w", .axes = "D", .dims = {REPLICATED}});
     cot_params_allocate(f->params);
-    f->gradients = cot_gradients_create(f->comm, f->params, ordered, BATCHES);
+    f->gradients = cot_gradients_create(f->comm, f->params,
+                                        &(cot_gradients_options){ordered, node_ranks, BATCHES});
 }
 
 static void destroy(fixture *f)
@@ -110,13 +111,13 @@ static bool close_to(const cot_real *a, const cot_real *b, size_t n)
     return true;
 }
 
-static void check(int replicas, bool ordered)
+static void check(int replicas, bool ordered, size_t node_ranks)
 {
     if (rank_count() % replicas != 0) return;
     fixture f;
     cot_real want[REPLICATED];
     cot_real want_experts[EXPERTS * PER_EXPERT];
-    create(&f, replicas, ordered);
+    create(&f, replicas, ordered, node_ranks);
     replicated_serially((size_t)rank_count(), want);
     experts_serially((size_t)replicas, want_experts);
     const cot_real *mine = want_experts + f.experts->first_row * PER_EXPERT;
@@ -135,13 +136,14 @@ static void check(int replicas, bool ordered)
 static void sums_run_in_the_promised_order(void **state)
 {
     (void)state;
-    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, true);
+    for (int replicas = 1; replicas <= 4; replicas++)
+        for (size_t node_ranks = 0; node_ranks < 3; node_ranks++) check(replicas, true, node_ranks);
 }
 
 static void without_order_to_rounding(void **state)
 {
     (void)state;
-    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, false);
+    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, false, 0);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -58,7 +58,10 @@ static void create_with(side *s, const fixture *f, cot_comm *comm, cot_batching 
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
-    s->gradients = cot_gradients_create(comm, s->params, true, MICRO_BATCHES);
+    s->gradients = cot_gradients_create(comm, s->params,
+                                        &(cot_gradients_options){.ordered = true,
+                                                                 .node_ranks = batching.node_ranks,
+                                                                 .most_batches = MICRO_BATCHES});
     const size_t here = MOST_BATCH * PER_SAMPLE;
     cot_real **const arrays[] = {&s->x, &s->y, &s->dy, &s->dx, &s->whole_y, &s->whole_dx};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
