@@ -76,14 +76,37 @@ cot_real *cot_gather_rows(const cot_gather *gather)
     return gather->rows;
 }
 
+/* On a power of two of members, by recursive doubling: what 1, 2, 4, ... neighbours have goes to
+ * as many others. MPI_Allgatherv would pass large rows from neighbour to neighbour, in as many
+ * steps as there are members. */
+static void gather_by_doubling(cot_gather *gather, const size_t *begins)
+{
+    const int me = gather->comm->group_rank;
+    const size_t width = gather->width;
+    for (int held = 1; held < gather->comm->group_size; held *= 2) {
+        int mine = me & ~(held - 1);
+        int theirs = mine ^ held;
+        COT_MPI(MPI_Sendrecv(gather->rows + begins[mine] * width,
+                             cot_comm_int((begins[mine + held] - begins[mine]) * width),
+                             COT_MPI_REAL, me ^ held, 0, gather->rows + begins[theirs] * width,
+                             cot_comm_int((begins[theirs + held] - begins[theirs]) * width),
+                             COT_MPI_REAL, me ^ held, 0, gather->comm->group, MPI_STATUS_IGNORE));
+    }
+}
+
 void cot_gather_run(cot_gather *gather, const size_t *begins)
 {
-    if (gather->comm->group_size == 1) return;
+    const int members = gather->comm->group_size;
+    if (members == 1) return;
     if (gather->shared != NULL) {
         cot_shared_meet(gather->shared);
         return;
     }
-    for (int m = 0; m < gather->comm->group_size; m++) {
+    if ((members & (members - 1)) == 0) {
+        gather_by_doubling(gather, begins);
+        return;
+    }
+    for (int m = 0; m < members; m++) {
         gather->counts[m] = cot_comm_int((begins[m + 1] - begins[m]) * gather->width);
         gather->displs[m] = cot_comm_int(begins[m] * gather->width);
     }

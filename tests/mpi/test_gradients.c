@@ -10,12 +10,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { EXPERTS = 5, PER_EXPERT = 6, REPLICATED = 23, BATCHES = 3 };
+enum { EXPERTS = 5, PER_EXPERT = 6, REPLICATED = 23, GATHERED = 4, BATCHES = 3 };
 
 typedef struct fixture {
     cot_comm *comm;
     cot_params *params;
-    cot_param *replicated, *experts;
+    cot_param *replicated, *gathered, *experts;
     cot_gradients *gradients;
 } fixture;
 
@@ -32,6 +32,9 @@ static void create(fixture *f, int replicas, bool ordered, size_t node_ranks)
                                                              .placement = COT_SHARDED});
     f->replicated = cot_params_add(
         f->params, &(cot_param_spec){.name = "w", .axes = "D", .dims = {REPLICATED}});
+    f->gathered = cot_params_add(
+        f->params, &(cot_param_spec){.name = "gathered", .axes = "D", .dims = {GATHERED}});
+    cot_params_gather(f->params, f->gathered);
     cot_params_allocate(f->params);
     f->gradients = cot_gradients_create(f->comm, f->params,
                                         &(cot_gradients_options){ordered, node_ranks, BATCHES});
@@ -67,6 +70,7 @@ static void step(fixture *f)
         cot_real all[EXPERTS * PER_EXPERT];
         draw_share(batch, (size_t)f->comm->rank, f->replicated->grad);
         draw_experts(batch, (size_t)f->comm->replica, all);
+        for (size_t i = 0; i < GATHERED; i++) f->gathered->grad[i] = (cot_real)(batch + i);
         for (size_t i = 0; i < experts->count; i++)
             experts->grad[i] += all[experts->first_row * PER_EXPERT + i];
         cot_gradients_add_batch(f->gradients);
@@ -128,6 +132,8 @@ static void check(int replicas, bool ordered, size_t node_ranks)
             assert_on_every_rank(same_bits(f.experts->grad, mine, f.experts->count));
         }
         assert_on_every_rank(close_to(f.replicated->grad, want, REPLICATED));
+        for (size_t i = 0; i < GATHERED; i++) /* micro-batches add, ranks do not */
+            assert_true(f.gathered->grad[i] == (cot_real)(0 + 1 + 2 + BATCHES * i));
         assert_on_every_rank(close_to(f.experts->grad, mine, f.experts->count));
     }
     destroy(&f);
