@@ -24,8 +24,9 @@ void cot_columns_destroy(cot_columns **columns);
 cot_real *cot_columns_at(const cot_columns *columns, cot_real *whole, size_t slot,
                          size_t *stride_out);
 
-/** Bring all columns here. Returns the bytes that this rank sent. Until all ranks of the expert
- * group call this again, others may read what this rank wrote. */
+/** Bring all columns here. Returns the bytes that this rank sent. Where memory is shared, the ranks
+ * meet; they must meet again, anywhere, before one writes its next columns, because others read
+ * these. */
 size_t cot_columns_run(cot_columns *columns, cot_real *whole);
 
 /** Behind it: put them together in `whole`. Not collective. */

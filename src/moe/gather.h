@@ -24,8 +24,9 @@ cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t 
 
 typedef struct cot_gather cot_gather;
 
-/** Rows of `width` numbers for at most `samples` samples of the group; in shared memory where
- * the group is one node of at most `node_ranks` ranks (nodes.h). */
+/** Rows of `width` numbers for at most `samples` samples of the group, or as many other things that
+ * members have in turn; in shared memory where the group is one node of at most `node_ranks` ranks
+ * (nodes.h). */
 cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width,
                               size_t node_ranks);
 void cot_gather_destroy(cot_gather **gather);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { ROWS = 7, EXPERTS = 5, PER_EXPERT = 2, S = EXPERTS * PER_EXPERT, ROUNDS = 50 };
+enum { ROWS = 7, EXPERTS = 5, PER_EXPERT = 2, S = EXPERTS * PER_EXPERT, ROUNDS = 10 };
 
 /* What an expert group makes of the matrix. */
 static void draw(int replica, int round, cot_real *matrix)
