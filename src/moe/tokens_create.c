@@ -1,7 +1,6 @@
 #include "moe/tokens_rules.h"
 #include "moe/tokens_state.h"
 
-#include <coterie/blas.h>
 #include <coterie/memory.h>
 
 /* This rank's part of each of the G blocks that cut the experts; where ranks divide G, whole
@@ -42,28 +41,11 @@ static size_t largest_grain(const cot_tokens *k)
     return cot_shard_size(k->batching.max_batch, G, G - 1);
 }
 
-/* Whether an element of every product whose columns or rows are slots has the same bits whatever
- * blocks are taken together, so that how many a rank has decides nothing. */
-static bool may_join(const cot_tokens *k)
-{
-    const size_t T = k->shape.T;
-    const size_t D = k->shape.D;
-    const size_t tokens = largest_grain(k) * T;
-    bool may = cot_gemm_is_small(COT_N, COT_N, k->slots, D) && /* logits */
-               cot_gemm_is_small(COT_T, COT_N, k->slots, tokens) &&
-               cot_gemm_is_small(COT_T, COT_N, D, T) && /* tokens to slots */
-               cot_gemm_is_small(COT_N, COT_T, k->piece_experts * k->shape.P, D);
-    for (size_t b = 0; b < k->block_count; b++)
-        may = may &&
-              (k->blocks[b].slots == 0 || cot_gemm_is_small(COT_N, COT_T, k->blocks[b].slots, D));
-    return may && !cot_projected_pays(&k->shape);
-}
-
 /* One block a run, or more where that changes no bit. */
 static void cut_runs(cot_tokens *k)
 {
     k->runs = cot_alloc(k->block_count + 1, sizeof *k->runs);
-    k->joined = may_join(k);
+    k->joined = cot_tokens_join(&k->shape, largest_grain(k), k->slots / k->shape.P);
     for (size_t b = 0; b < k->block_count; b++) {
         const tokens_block *block = &k->blocks[b];
         tokens_run *run = k->run_count > 0 ? &k->runs[k->run_count - 1] : NULL;
