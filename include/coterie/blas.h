@@ -9,6 +9,7 @@
 
 #include <coterie/real.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef enum cot_transpose { COT_N, COT_T } cot_transpose;
@@ -19,6 +20,11 @@ typedef enum cot_transpose { COT_N, COT_T } cot_transpose;
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,
               const cot_real *a, size_t lda, const cot_real *b, size_t ldb, cot_real beta,
               cot_real *c, size_t ldc);
+
+/** Whether such a product, of any m, with beta 0 or 1, is one for small matrices: then an element
+ * depends on its row of op(A) and its column of op(B) alone, to the bit, and is the same in any
+ * product of more or fewer columns that is small too. */
+bool cot_gemm_is_small(cot_transpose ta, cot_transpose tb, size_t n, size_t k);
 
 /** Threads that a product may use in this process. */
 void cot_blas_set_threads(size_t threads);

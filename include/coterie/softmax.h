@@ -13,10 +13,13 @@
 /** y[i,:] = softmax of x[i,:]. y may alias x. */
 void cot_softmax_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y);
 
-/** Softmax of rows that are only parts of longer ones: max[i] = the largest of x[i,:], e[i,:] =
- * exp(x[i,:] - max[i]), sum[i] = their sum. e may alias x. */
-void cot_softmax_part(size_t rows, size_t cols, const cot_real *x, cot_real *e, cot_real *max,
-                      cot_real *sum);
+/** Softmax of rows that are only parts of longer ones, and themselves of `parts` parts, in place:
+ * part p is columns begin[p] to begin[p+1] - 1 of x [rows,begin[parts]]. Of row i of a
+ * part, max[p,i] = the largest, x = exp(x - max[p,i]) and sum[p,i] = their sum, whatever the other
+ * parts are; max and sum [parts,rows]. Of a part without columns they are not written. A NaN is one
+ * in x and in sum again. */
+void cot_softmax_parts(size_t rows, size_t parts, const size_t *begin, cot_real *x, cot_real *max,
+                       cot_real *sum);
 
 /** y[:,j] = softmax of x[:,j]. y may alias x. `scratch` holds 2 * cols elements. */
 void cot_softmax_cols(size_t rows, size_t cols, const cot_real *x, cot_real *y, cot_real *scratch);
@@ -25,10 +28,6 @@ void cot_softmax_cols(size_t rows, size_t cols, const cot_real *x, cot_real *y, 
  * dy. */
 void cot_softmax_rows_backward(size_t rows, size_t cols, const cot_real *y, const cot_real *dy,
                                cot_real *dx);
-
-/** dy = y * (dy - inner), the same for one row [n], in place, with the row's sum of y * dy given.
- */
-void cot_softmax_given(size_t n, const cot_real *y, cot_real inner, cot_real *dy);
 
 /** dx += y * (dy - sum over the column of y * dy), with y from cot_softmax_cols. `scratch` holds
  * cols elements. */

@@ -58,7 +58,8 @@ static const cot_small_kernels *small_kernels(void)
 }
 
 /* ---- small products: what decides are the sizes that all rows of the result share, so that a row
- * has the same bits in a product of any number of rows ---- */
+ * has the same bits in a product of any number of rows; each way adds up an element in the same
+ * order wherever it stands ---- */
 
 enum {
     LEAST = 16,                  /* numbers along which vectors work */
@@ -95,27 +96,31 @@ static void multiply_by_transposed(const cot_small_product *x)
     small_kernels()->wide(&other);
 }
 
-/* Whether one of the ways above is for this product; then it is done. */
-static bool multiply_small(cot_transpose ta, cot_transpose tb, const cot_small_product *x)
+typedef void multiply(const cot_small_product *product);
+
+static void multiply_wide(const cot_small_product *x)
 {
-    if (x->k == 0 || x->n * x->k > MOST_OF_B) return false;
-    if (tb == COT_N) {
-        if (ta == COT_T && x->n <= MOST_COLUMNS)
-            multiply_transposed(x);
-        else if (x->n >= LEAST)
-            small_kernels()->wide(x);
-        else
-            return false;
-        return true;
-    }
-    if (ta == COT_T) return false;
-    if (x->k < 2 * LEAST && x->n >= LEAST && x->n * x->k <= MOST_TO_TRANSPOSE)
-        multiply_by_transposed(x);
-    else if (x->k >= 2 * LEAST && x->n * x->k <= MOST_FOR_DOTS)
-        small_kernels()->dots(x);
-    else
-        return false;
-    return true;
+    small_kernels()->wide(x);
+}
+
+static void multiply_dots(const cot_small_product *x)
+{
+    small_kernels()->dots(x);
+}
+
+/* The way of a product, whatever its rows; NULL: the library's. */
+static multiply *small_way(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
+{
+    if (k == 0 || n * k > MOST_OF_B) return NULL;
+    if (tb == COT_N) return ta == COT_T && n <= MOST_COLUMNS ? multiply_transposed : multiply_wide;
+    if (ta == COT_T) return NULL;
+    if (k >= 2 * LEAST) return n * k <= MOST_FOR_DOTS ? multiply_dots : NULL;
+    return n >= LEAST && n * k <= MOST_TO_TRANSPOSE ? multiply_by_transposed : NULL;
+}
+
+bool cot_gemm_is_small(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
+{
+    return small_way(ta, tb, n, k) != NULL;
 }
 
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,
@@ -125,7 +130,11 @@ void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, 
     if (m == 0 || n == 0) return;
     const cot_small_product small = {
         m, n, k, alpha, beta == 1, a, ta == COT_N ? lda : 1, ta == COT_N ? 1 : lda, b, ldb, c, ldc};
-    if ((beta == 0 || beta == 1) && multiply_small(ta, tb, &small)) return;
+    multiply *way = beta == 0 || beta == 1 ? small_way(ta, tb, n, k) : NULL;
+    if (way != NULL) {
+        way(&small);
+        return;
+    }
     CBLAS_TRANSPOSE op_a = ta == COT_N ? CblasNoTrans : CblasTrans;
     CBLAS_TRANSPOSE op_b = tb == COT_N ? CblasNoTrans : CblasTrans;
 #ifdef COT_DOUBLE

@@ -52,6 +52,7 @@ void cot_normalize_rows_backward(cot_l2 form, size_t rows, size_t cols, const co
     }
 }
 
+COT_VECTOR_CLONES
 void cot_normalize_cols(cot_l2 form, size_t rows, size_t cols, const cot_real *x, cot_real *y,
                         cot_real *inverse)
 {
@@ -63,6 +64,7 @@ void cot_normalize_cols(cot_l2 form, size_t rows, size_t cols, const cot_real *x
         for (size_t j = 0; j < cols; j++) y[row * cols + j] = x[row * cols + j] * inverse[j];
 }
 
+COT_VECTOR_CLONES
 void cot_normalize_cols_backward(cot_l2 form, size_t rows, size_t cols, const cot_real *y,
                                  const cot_real *inverse, const cot_real *dy, cot_real *dx,
                                  cot_real *scratch)

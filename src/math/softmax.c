@@ -66,14 +66,54 @@ void cot_softmax_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
     }
 }
 
-void cot_softmax_part(size_t rows, size_t cols, const cot_real *x, cot_real *e, cot_real *max,
-                      cot_real *sum)
+/* Most of a part: lane by lane where it is long. A NaN does not count; its exponential keeps it. */
+static inline cot_real largest(size_t n, const cot_real *x)
 {
+    cot_real lanes[COT_LANES];
+    const size_t width = n < COT_LANES ? 1 : COT_LANES;
+    for (size_t lane = 0; lane < width; lane++) lanes[lane] = -(cot_real)INFINITY;
+    size_t i = 0;
+    for (; width == COT_LANES && i + COT_LANES <= n; i += COT_LANES)
+        for (size_t lane = 0; lane < COT_LANES; lane++)
+            lanes[lane] = x[i + lane] > lanes[lane] ? x[i + lane] : lanes[lane];
+    for (; i < n; i++) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+    for (size_t half = width / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            lanes[lane] = lanes[lane] > lanes[lane + half] ? lanes[lane] : lanes[lane + half];
+    return lanes[0];
+}
+
+static inline cot_real total(size_t n, const cot_real *x)
+{
+    cot_real lanes[COT_LANES] = {0};
+    const size_t width = n < COT_LANES ? 1 : COT_LANES;
+    size_t i = 0;
+    for (; width == COT_LANES && i + COT_LANES <= n; i += COT_LANES)
+        for (size_t lane = 0; lane < COT_LANES; lane++) lanes[lane] += x[i + lane];
+    for (; i < n; i++) lanes[0] += x[i];
+    for (size_t half = width / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+/* Exponentials of whole rows at once, because parts can be short. */
+COT_VECTOR_CLONES
+void cot_softmax_parts(size_t rows, size_t parts, const size_t *begin, cot_real *x, cot_real *max,
+                       cot_real *sum)
+{
+    const size_t cols = begin[parts];
     for (size_t row = 0; row < rows; row++) {
-        size_t at = row * cols;
-        max[row] = cot_max(cols, x + at);
-        exp_minus(cols, x + at, max[row], e + at);
-        sum[row] = cot_sum(cols, e + at);
+        cot_real *at = x + row * cols;
+        for (size_t p = 0; p < parts; p++) {
+            if (begin[p] == begin[p + 1]) continue;
+            const cot_real most = largest(begin[p + 1] - begin[p], at + begin[p]);
+            for (size_t j = begin[p]; j < begin[p + 1]; j++) at[j] -= most;
+            max[p * rows + row] = most;
+        }
+        for (size_t j = 0; j < cols; j++) at[j] = exponential(at[j]);
+        for (size_t p = 0; p < parts; p++)
+            if (begin[p] < begin[p + 1])
+                sum[p * rows + row] = total(begin[p + 1] - begin[p], at + begin[p]);
     }
 }
 
@@ -112,12 +152,6 @@ void cot_softmax_rows_backward(size_t rows, size_t cols, const cot_real *y, cons
         size_t at = row * cols;
         softmax_row_backward(cols, y + at, dy + at, cot_dot(cols, y + at, dy + at), dx + at);
     }
-}
-
-COT_VECTOR_CLONES
-void cot_softmax_given(size_t n, const cot_real *y, cot_real inner, cot_real *dy)
-{
-    for (size_t i = 0; i < n; i++) dy[i] = y[i] * (dy[i] - inner);
 }
 
 COT_VECTOR_CLONES

@@ -50,17 +50,15 @@ static size_t slots_of(const cot_columns *c, size_t member)
     return c->begins[member + 1] - c->begins[member];
 }
 
-cot_real *cot_columns_at(const cot_columns *c, cot_real *whole, size_t slot, size_t *stride_out)
+cot_real *cot_columns_own(const cot_columns *c, cot_real *whole)
 {
-    size_t me = (size_t)c->comm->group_rank;
-    *stride_out = slots_of(c, me);
-    return (c->parts != NULL ? part_of(c, me) : whole) + slot - c->begins[me];
+    return c->parts != NULL ? part_of(c, (size_t)c->comm->group_rank) : whole;
 }
 
 size_t cot_columns_run(cot_columns *c, cot_real *whole)
 {
-    size_t slots = 0;
-    cot_real *own = cot_columns_at(c, whole, c->begins[c->comm->group_rank], &slots);
+    size_t slots = slots_of(c, (size_t)c->comm->group_rank);
+    cot_real *own = cot_columns_own(c, whole);
     size_t sent = cot_ordered_sum_real(c->sums, c->rows * slots, own, own);
     if (c->parts == NULL) return sent;
     cot_gather_run(c->parts, c->begins);

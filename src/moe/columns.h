@@ -19,10 +19,9 @@ cot_columns *cot_columns_create(const cot_comm *comm, size_t rows, size_t expert
                                 size_t slots_per_expert, size_t node_ranks);
 void cot_columns_destroy(cot_columns **columns);
 
-/** Where this rank writes its columns of `whole` [rows,S] from `slot` on, before cot_columns_run,
- * and how far apart the rows are. Not collective. */
-cot_real *cot_columns_at(const cot_columns *columns, cot_real *whole, size_t slot,
-                         size_t *stride_out);
+/** Where this rank writes its columns [rows, its slots] before cot_columns_run: one rank alone into
+ * `whole` [rows,S]. Not collective. */
+cot_real *cot_columns_own(const cot_columns *columns, cot_real *whole);
 
 /** Bring all columns here. Returns the bytes that this rank sent. Where memory is shared, the ranks
  * meet; they must meet again, anywhere, before one writes its next columns, because others read

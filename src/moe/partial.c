@@ -27,20 +27,37 @@ static void blend(size_t n, cot_real wa, cot_real wb, const cot_real *b, cot_rea
     for (size_t i = 0; i < n; i++) a[i] = wa * a[i] + wb * b[i];
 }
 
+enum { AT_ONCE = 32 }; /* tokens whose exponentials are computed together */
+
+static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens,
+                         size_t width)
+{
+    cot_real weights[2][AT_ONCE];
+    for (size_t i = 0; i < tokens; i++) {
+        cot_real *max = a->max + first + i;
+        cot_real largest = *max > b->max[first + i] ? *max : b->max[first + i];
+        weights[0][i] = *max - largest;
+        weights[1][i] = b->max[first + i] - largest;
+        *max = largest;
+    }
+    cot_exp(tokens, weights[0], weights[0]);
+    cot_exp(tokens, weights[1], weights[1]);
+    for (size_t i = 0; i < tokens; i++) {
+        size_t t = first + i;
+        blend(width, weights[0][i], weights[1][i], b->numerators + t * width,
+              a->numerators + t * width);
+        a->sum[t] = weights[0][i] * a->sum[t] + weights[1][i] * b->sum[t];
+    }
+}
+
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width)
 {
     if (a->max == NULL) {
         cot_add(tokens * width, b->numerators, a->numerators);
         return;
     }
-    for (size_t t = 0; t < tokens; t++) {
-        cot_real max = a->max[t] > b->max[t] ? a->max[t] : b->max[t];
-        cot_real weights[2] = {a->max[t] - max, b->max[t] - max};
-        cot_exp(2, weights, weights);
-        blend(width, weights[0], weights[1], b->numerators + t * width, a->numerators + t * width);
-        a->sum[t] = weights[0] * a->sum[t] + weights[1] * b->sum[t];
-        a->max[t] = max;
-    }
+    for (size_t t = 0; t < tokens; t += AT_ONCE)
+        merge_tokens(a, b, t, tokens - t < AT_ONCE ? tokens - t : AT_ONCE, width);
 }
 
 struct cot_partial_tree {

@@ -11,16 +11,16 @@
 
 /* ---- forward ---- */
 
-/* Phihat of the block's slots, as one matrix. */
-static void load_phi(const cot_tokens *k, const tokens_block *b)
+/* Phihat of this rank's slots, as one matrix. */
+static void load_phi(const cot_tokens *k)
 {
     const size_t D = k->shape.D;
     for (size_t d = 0; d < D; d++)
-        memcpy(b->phi_hat + d * b->slots, k->phi->value + d * k->S + b->slot,
-               b->slots * sizeof *b->phi_hat);
+        memcpy(k->phi_hat + d * k->slots, k->phi->value + d * k->S + k->first_slot,
+               k->slots * sizeof *k->phi_hat);
     if (cot_router_normalizes(&k->options.router))
-        cot_normalize_cols(cot_router_l2_form(&k->options.router), D, b->slots, b->phi_hat,
-                           b->phi_hat, b->phi_inverse);
+        cot_normalize_cols(cot_router_l2_form(&k->options.router), D, k->slots, k->phi_hat,
+                           k->phi_hat, k->phi_inverse);
 }
 
 static cot_partial part_of(const cot_tokens *k, size_t member)
@@ -58,28 +58,23 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
 static void load_weights(cot_tokens *k)
 {
     if (!cot_projected_pays(&k->shape)) cot_expert_bank_load(k->bank);
-    for (size_t b = 0; b < k->block_count; b++) {
-        load_phi(k, &k->blocks[b]);
+    load_phi(k);
+    for (size_t b = 0; b < k->block_count; b++)
         if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
-    }
 }
 
 /* All blocks' partial outputs of one grain, while they are in the cache. */
 static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
 {
-    const size_t T = k->shape.T;
-    const size_t first = cot_grain_begin(&k->batch.group, grain) - k->first_in_batch;
-    const size_t tokens = cot_grain_size(&k->batch.group, grain) * T;
-    const cot_partial root = {cot_parts_own(k->numerators) + first * T * k->shape.D,
-                              cot_parts_own(k->max) + first * T, cot_parts_own(k->sum) + first * T};
+    const tokens_unit u = tokens_unit_of(k, grain);
+    const size_t token = u.first * k->shape.T;
+    const cot_partial root = {cot_parts_own(k->numerators) + token * k->shape.D,
+                              cot_parts_own(k->max) + token, cot_parts_own(k->sum) + token};
+    tokens_weigh(k, &u, noise);
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     cot_partial_tree_set_root(k->outputs, &root);
-    for (size_t b = 0; b < k->block_count; b++) {
-        cot_partial leaf = cot_partial_tree_leaf(k->outputs);
-        tokens_unit u = tokens_unit_of(k, &k->blocks[b], grain);
-        tokens_unit_forward(k, &u, noise, &leaf);
-        cot_partial_tree_push(k->outputs, tokens);
-    }
-    cot_partial_tree_finish(k->outputs, tokens);
+    for (size_t r = 0; r < k->run_count; r++) tokens_run_forward(k, &u, &k->runs[r]);
+    cot_partial_tree_finish(k->outputs, u.tokens);
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
 }
 
@@ -137,35 +132,39 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
                     cot_gather_bytes(k->dy, k->begins) + cot_gather_bytes(k->marks, k->begins));
 }
 
-/* The gradients of a block's columns of Phi, and its share of the scale's; with C = Xhat^T dL:
- *     ds = sum of C Phihat,  dPhihat = s C, through the normalization to dPhi */
-static void finish_block(cot_tokens *k, const tokens_block *b, cot_real *dscale)
+/* sums [blocks] = the sum of dPhihat Phihat over a block's slots, each slot's own first. */
+static void sum_blocks(const cot_tokens *k, cot_real *sums)
 {
-    const size_t D = k->shape.D;
-    const size_t numbers = D * b->slots;
-    cot_real *dphi = b->dphi_hat;
-    size_t stride = 0;
-    cot_real *columns = cot_columns_at(k->dphi, k->phi->grad, b->slot, &stride);
-    *dscale = 0;
-    if (cot_router_normalizes(&k->options.router)) {
-        *dscale = cot_dot(numbers, b->dphi_hat, b->phi_hat);
-        cot_scale(numbers, tokens_scale_of(k), b->dphi_hat, b->dphi_hat);
-        dphi = b->scratch;
-        cot_fill(numbers, 0, dphi);
-        cot_normalize_cols_backward(cot_router_l2_form(&k->options.router), D, b->slots, b->phi_hat,
-                                    b->phi_inverse, b->dphi_hat, dphi, k->columns);
-    }
-    for (size_t d = 0; d < D; d++)
-        memcpy(columns + d * stride, dphi + d * b->slots, b->slots * sizeof *dphi);
+    cot_real *columns = k->columns;
+    cot_fill(k->slots, 0, columns);
+    for (size_t d = 0; d < k->shape.D; d++)
+        for (size_t j = 0; j < k->slots; j++)
+            columns[j] += k->dphi_hat[d * k->slots + j] * k->phi_hat[d * k->slots + j];
+    for (size_t b = 0; b < k->block_count; b++)
+        sums[b] = cot_sum(k->blocks[b].slots, columns + k->blocks[b].slot);
 }
 
+/* This rank's columns of the gradient of Phi, and its share of the scale's; with C = Xhat^T dL:
+ *     ds = sum of C Phihat,  dPhihat = s C, through the normalization to dPhi */
 static void finish_gradients(cot_tokens *k)
 {
+    const size_t D = k->shape.D;
+    const size_t numbers = D * k->slots;
+    if (k->scale != NULL) *k->scale->grad = 0;
+    if (k->dphi == NULL) return;
+    cot_real *dphi = cot_columns_own(k->dphi, k->phi->grad);
+    if (!cot_router_normalizes(&k->options.router)) {
+        memcpy(dphi, k->dphi_hat, numbers * sizeof *dphi);
+        return;
+    }
     k->dscale[0] = 0;
-    for (size_t b = 0; k->dphi != NULL && b < k->block_count; b++)
-        finish_block(k, &k->blocks[b], &k->dscale[b]);
+    sum_blocks(k, k->dscale);
     cot_tree_reduce(k->block_count, 1, k->dscale);
     if (k->scale != NULL) *k->scale->grad = k->dscale[0];
+    cot_scale(numbers, tokens_scale_of(k), k->dphi_hat, k->dphi_hat);
+    cot_fill(numbers, 0, dphi);
+    cot_normalize_cols_backward(cot_router_l2_form(&k->options.router), D, k->slots, k->phi_hat,
+                                k->phi_inverse, k->dphi_hat, dphi, k->columns);
 }
 
 /* The columns of all ranks' slots, on all ranks. Nobody writes tokens of the next batch before all
@@ -223,56 +222,54 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
                                     k->xhat + begin * D, k->x_inverse + begin, dxhat, dx);
 }
 
-/* The leaves of one block. */
-static tokens_input_leaf leaves_of(cot_tokens *k, bool wanted)
+static void begin_trees(cot_tokens *k)
 {
-    tokens_input_leaf leaf = {NULL, NULL};
-    if (!wanted) return leaf;
-    leaf.dmixed = cot_partial_tree_leaf(k->dmixed_tree).numerators;
-    leaf.dxhat = k->dxhat != NULL ? cot_partial_tree_leaf(k->dxhat_tree).numerators : leaf.dmixed;
-    return leaf;
-}
-
-static tokens_input_leaf rows_of(const cot_tokens *k, const tokens_input_leaf *leaf,
-                                 const tokens_unit *u)
-{
-    size_t at = u->first * k->shape.T * k->shape.D;
-    return (tokens_input_leaf){leaf->dmixed != NULL ? leaf->dmixed + at : NULL,
-                               leaf->dxhat != NULL ? leaf->dxhat + at : NULL};
-}
-
-static void backward_block(cot_tokens *k, tokens_block *b, bool wanted)
-{
-    const size_t numbers = k->batch.samples * k->shape.T * k->shape.D;
     const cot_grains *grains = &k->batch.group;
-    tokens_input_leaf leaf = leaves_of(k, wanted);
-    if (b->experts == 0 || !cot_router_needs_logits(&k->options.router)) {
-        if (leaf.dmixed != NULL) cot_fill(numbers, 0, leaf.dmixed);
-        if (leaf.dxhat != NULL) cot_fill(numbers, 0, leaf.dxhat);
+    for (size_t g = grains->first; g < grains->end; g++) {
+        const tokens_unit u = tokens_unit_of(k, g);
+        const size_t at = u.first * k->shape.T * k->shape.D;
+        cot_partial root = cot_partial_plain(cot_parts_own(k->dmixed) + at);
+        cot_partial_tree_set_root(k->dmixed_trees[u.grain], &root);
+        if (k->dxhat == NULL) continue;
+        root = cot_partial_plain(cot_parts_own(k->dxhat) + at);
+        cot_partial_tree_set_root(k->dxhat_trees[u.grain], &root);
     }
-    for (size_t g = grains->first; b->experts > 0 && g < grains->end; g++) {
-        tokens_unit u = tokens_unit_of(k, b, g);
-        tokens_input_leaf rows = rows_of(k, &leaf, &u);
-        tokens_unit_backward(k, &u, g == grains->first, &rows);
+}
+
+static void finish_trees(cot_tokens *k)
+{
+    const cot_grains *grains = &k->batch.group;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        const tokens_unit u = tokens_unit_of(k, g);
+        cot_partial_tree_finish(k->dmixed_trees[u.grain], u.tokens);
+        if (k->dxhat != NULL) cot_partial_tree_finish(k->dxhat_trees[u.grain], u.tokens);
     }
-    if (b->thin != NULL) cot_projected_finish(b->thin);
-    if (!wanted) return;
-    cot_partial_tree_push(k->dmixed_tree, k->batch.samples * k->shape.T);
-    if (k->dxhat != NULL) cot_partial_tree_push(k->dxhat_tree, k->batch.samples * k->shape.T);
+}
+
+/* All grains, while the run's weights and their gradients are in the cache. */
+static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
+{
+    const cot_grains *grains = &k->batch.group;
+    cot_projected *thin = k->blocks[run->block].thin;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        const tokens_unit u = tokens_unit_of(k, g);
+        tokens_run_backward(k, &u, run, g == grains->first, wanted);
+    }
+    if (thin != NULL) cot_projected_finish(thin);
 }
 
 void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
 {
-    const size_t tokens = k->batch.samples * k->shape.T;
+    const bool wanted = dx != NULL;
     tell_gradients(k, dy);
-    for (size_t b = 0; b < k->block_count; b++) backward_block(k, &k->blocks[b], dx != NULL);
+    if (wanted) begin_trees(k);
+    for (size_t r = 0; r < k->run_count; r++) backward_run(k, &k->runs[r], wanted);
     if (!cot_projected_pays(&k->shape)) cot_expert_bank_finish(k->bank);
-    cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
+    cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
     finish_gradients(k);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
-    if (dx != NULL) {
-        cot_partial_tree_finish(k->dmixed_tree, tokens);
-        if (k->dxhat != NULL) cot_partial_tree_finish(k->dxhat_tree, tokens);
+    if (wanted) {
+        finish_trees(k);
         finish_inputs(k, dx);
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     }

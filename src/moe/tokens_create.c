@@ -24,11 +24,15 @@ static void cut_blocks(cot_tokens *k)
         bool own = G % members == 0 ? b >= mine.first && b < mine.end : from < to;
         if (!own) continue;
         size_t experts = from < to ? to - from : 0;
-        k->blocks[k->block_count++] = (tokens_block){.expert = experts > 0 ? from - begin : 0,
-                                                     .experts = experts,
-                                                     .slot = from * P,
-                                                     .slots = experts * P};
+        size_t first = from - begin;
+        k->blocks[k->block_count++] = (tokens_block){
+            .expert = first, .experts = experts, .slot = first * P, .slots = experts * P};
     }
+    k->first_slot = begin * P;
+    k->slots = (end - begin) * P;
+    k->block_slots = cot_alloc(k->block_count + 1, sizeof *k->block_slots);
+    for (size_t b = 0; b < k->block_count; b++) k->block_slots[b] = k->blocks[b].slot;
+    k->block_slots[k->block_count] = k->slots;
 }
 
 static size_t largest_grain(const cot_tokens *k)
@@ -37,52 +41,85 @@ static size_t largest_grain(const cot_tokens *k)
     return cot_shard_size(k->batching.max_batch, G, G - 1);
 }
 
-static void take_block_memory(cot_tokens *k, tokens_block *b, size_t samples)
+/* One block a run, or more where that changes no bit. */
+static void cut_runs(cot_tokens *k)
 {
-    const size_t D = k->shape.D;
-    size_t weights = samples * k->shape.T * b->slots;
-    b->phi_hat = cot_alloc(D * b->slots, sizeof(cot_real));
-    b->phi_inverse = cot_alloc(b->slots, sizeof(cot_real));
-    b->dphi_hat = cot_alloc(D * b->slots, sizeof(cot_real));
-    b->scratch = cot_alloc(D * b->slots, sizeof(cot_real));
-    b->dispatch = cot_alloc(weights, sizeof(cot_real));
-    b->combine = cot_alloc(weights, sizeof(cot_real));
-    b->max = cot_alloc(samples * k->shape.T, sizeof(cot_real));
+    k->runs = cot_alloc(k->block_count + 1, sizeof *k->runs);
+    k->joined = cot_tokens_join(&k->shape, largest_grain(k), k->slots / k->shape.P);
+    for (size_t b = 0; b < k->block_count; b++) {
+        const tokens_block *block = &k->blocks[b];
+        tokens_run *run = k->run_count > 0 ? &k->runs[k->run_count - 1] : NULL;
+        if (k->joined && run != NULL && run->experts + block->experts <= k->piece_experts) {
+            run->end = b + 1;
+            run->experts += block->experts;
+            run->slots += block->slots;
+        } else {
+            k->runs[k->run_count++] =
+                (tokens_run){b, b + 1, block->expert, block->experts, block->slot, block->slots};
+        }
+    }
+}
+
+static void take_thin_memory(cot_tokens *k, tokens_block *b, size_t samples)
+{
     if (b->experts > 0 && cot_projected_pays(&k->shape))
         b->thin = cot_projected_create(k->bank, k->options.activation, &k->shape, b->expert,
                                        b->experts, samples, largest_grain(k), k->batching.hidden);
 }
 
-static void release_block_memory(tokens_block *b)
+static void take_routing_memory(cot_tokens *k, size_t samples)
 {
-    cot_projected_destroy(&b->thin);
-    cot_free(b->max);
-    cot_free(b->combine);
-    cot_free(b->dispatch);
-    cot_free(b->scratch);
-    cot_free(b->dphi_hat);
-    cot_free(b->phi_inverse);
-    cot_free(b->phi_hat);
+    const size_t numbers = k->shape.D * k->slots;
+    const size_t weights = samples * k->shape.T * k->slots;
+    k->phi_hat = cot_alloc(numbers, sizeof(cot_real));
+    k->phi_inverse = cot_alloc(k->slots, sizeof(cot_real));
+    k->dphi_hat = cot_alloc(numbers, sizeof(cot_real));
+    k->dispatch = cot_alloc(weights, sizeof(cot_real));
+    k->combine = cot_alloc(weights, sizeof(cot_real));
+    k->maxima = cot_alloc(samples * k->shape.T * k->block_count, sizeof(cot_real));
+    k->columns = cot_alloc(2 * k->S, sizeof(cot_real));
+    k->dscale = cot_alloc(k->block_count + 1, sizeof(cot_real));
 }
 
 static void take_piece_memory(cot_tokens *k)
 {
     const cot_moe_shape *shape = &k->shape;
-    size_t grain = largest_grain(k);
-    size_t experts = 1;
-    for (size_t b = 0; b < k->block_count; b++)
-        if (k->blocks[b].experts > experts) experts = k->blocks[b].experts;
-    k->piece_experts = cot_tokens_piece(&k->shape, grain, experts);
-    size_t numbers = k->piece_experts * shape->P * grain * shape->D;
-    size_t weights = grain * shape->T * experts * shape->P;
+    const size_t grain = largest_grain(k);
+    const size_t numbers = k->piece_experts * shape->P * grain * shape->D;
+    const size_t weights = grain * shape->T * k->slots;
     k->samples = cot_alloc(k->piece_experts, sizeof *k->samples);
     k->first = cot_alloc(k->piece_experts, sizeof *k->first);
     k->in = cot_alloc(numbers, sizeof(cot_real));
     k->out = cot_alloc(numbers, sizeof(cot_real));
+    k->logits = cot_alloc(weights, sizeof(cot_real));
+    k->weights = cot_alloc(shape->T * k->slots, sizeof(cot_real));
     k->dcombine = cot_alloc(weights, sizeof(cot_real));
     k->ddispatch = cot_alloc(weights, sizeof(cot_real));
-    k->columns = cot_alloc(2 * k->S, sizeof(cot_real));
-    k->dscale = cot_alloc(k->block_count + 1, sizeof(cot_real));
+    k->sums = cot_alloc(k->block_count * grain * shape->T, sizeof(cot_real));
+    k->factors = cot_alloc(grain * shape->T, sizeof(cot_real));
+}
+
+/* A tree for each grain, so that runs of blocks may come one after the other. */
+static cot_partial_tree **create_trees(const cot_tokens *k, size_t grains, cot_parts *parts)
+{
+    const cot_partial root = cot_partial_plain(cot_parts_own(parts));
+    cot_partial_tree **trees = cot_alloc(grains, sizeof *trees);
+    for (size_t g = 0; g < grains; g++)
+        trees[g] = cot_partial_tree_create(k->block_count, largest_grain(k) * k->shape.T,
+                                           k->shape.D, &root);
+    return trees;
+}
+
+static void destroy_trees(cot_partial_tree **trees, size_t grains)
+{
+    for (size_t g = 0; trees != NULL && g < grains; g++) cot_partial_tree_destroy(&trees[g]);
+    cot_free(trees);
+}
+
+static size_t group_grains(const cot_tokens *k)
+{
+    return cot_shard_size(k->batching.grains, (size_t)k->comm->replica_count,
+                          (size_t)k->comm->replica);
 }
 
 static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
@@ -101,13 +138,11 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (cot_router_learns(&k->options.router))
         k->dphi = cot_columns_create(k->comm, D, k->shape.E, k->shape.P, node_ranks);
-    cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max), cot_parts_own(k->sum)};
+    const cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max),
+                              cot_parts_own(k->sum)};
     k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
-    root = cot_partial_plain(cot_parts_own(k->dmixed));
-    k->dmixed_tree = cot_partial_tree_create(k->block_count, samples * T, D, &root);
-    if (k->dxhat == NULL) return;
-    root = cot_partial_plain(cot_parts_own(k->dxhat));
-    k->dxhat_tree = cot_partial_tree_create(k->block_count, samples * T, D, &root);
+    k->dmixed_trees = create_trees(k, group_grains(k), k->dmixed);
+    if (k->dxhat != NULL) k->dxhat_trees = create_trees(k, group_grains(k), k->dxhat);
 }
 
 cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
@@ -132,8 +167,12 @@ cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
                                       (size_t)comm->rank);
     k->begins = cot_alloc((size_t)comm->group_size + 1, sizeof *k->begins);
     cut_blocks(k);
-    for (size_t b = 0; b < k->block_count; b++) take_block_memory(k, &k->blocks[b], samples);
+    k->piece_experts = cot_tokens_piece(&k->shape, largest_grain(k), k->slots / k->shape.P);
+    cut_runs(k);
+    for (size_t b = 0; b < k->block_count; b++) take_thin_memory(k, &k->blocks[b], samples);
+    k->capacity = samples;
     take_group_memory(k, samples, here);
+    take_routing_memory(k, samples);
     take_piece_memory(k);
     if (cot_router_normalizes(&k->options.router)) {
         k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
@@ -152,16 +191,26 @@ void cot_tokens_destroy(cot_tokens **tokens)
     cot_free(k->y);
     cot_free(k->x_inverse);
     cot_free(k->xhat);
-    cot_free(k->dscale);
-    cot_free(k->columns);
+    cot_free(k->factors);
+    cot_free(k->sums);
     cot_free(k->ddispatch);
     cot_free(k->dcombine);
+    cot_free(k->weights);
+    cot_free(k->logits);
     cot_free(k->out);
     cot_free(k->in);
     cot_free(k->first);
     cot_free(k->samples);
-    cot_partial_tree_destroy(&k->dxhat_tree);
-    cot_partial_tree_destroy(&k->dmixed_tree);
+    cot_free(k->dscale);
+    cot_free(k->columns);
+    cot_free(k->maxima);
+    cot_free(k->combine);
+    cot_free(k->dispatch);
+    cot_free(k->dphi_hat);
+    cot_free(k->phi_inverse);
+    cot_free(k->phi_hat);
+    destroy_trees(k->dxhat_trees, group_grains(k));
+    destroy_trees(k->dmixed_trees, group_grains(k));
     cot_partial_tree_destroy(&k->outputs);
     cot_columns_destroy(&k->dphi);
     cot_parts_destroy(&k->dxhat);
@@ -172,7 +221,9 @@ void cot_tokens_destroy(cot_tokens **tokens)
     cot_gather_destroy(&k->marks);
     cot_gather_destroy(&k->dy);
     cot_gather_destroy(&k->x);
-    for (size_t b = 0; b < k->block_count; b++) release_block_memory(&k->blocks[b]);
+    for (size_t b = 0; b < k->block_count; b++) cot_projected_destroy(&k->blocks[b].thin);
+    cot_free(k->runs);
+    cot_free(k->block_slots);
     cot_free(k->blocks);
     cot_free(k->begins);
     cot_free(k);

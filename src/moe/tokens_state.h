@@ -1,5 +1,6 @@
 /** The state of the plan `tokens`, shared by the files that make it up: tokens_create.c (memory),
- * tokens_unit.c (one block of experts, one grain), tokens.c (the passes). */
+ * tokens_route.c (weights of one grain, and the way back to logits and Phi), tokens_unit.c (the
+ * experts and one grain), tokens.c (the passes). */
 #ifndef COTERIE_MOE_TOKENS_STATE_H
 #define COTERIE_MOE_TOKENS_STATE_H
 
@@ -10,19 +11,20 @@
 #include "moe/router_rules.h"
 #include "moe/tokens.h"
 
-/** Consecutive experts of this rank. */
+/** Consecutive experts of this rank, whose sum over experts is one leaf of the tree. Experts and
+ * slots are counted from this rank's first. */
 typedef struct tokens_block {
-    size_t expert, experts; /* the first, among this rank's; how many */
-    size_t slot, slots;     /* the first of all S */
-    cot_real *phi_hat;      /* [D,slots] */
-    cot_real *phi_inverse;  /* [slots] */
-    cot_real *dphi_hat;     /* [D,slots] */
-    cot_real *scratch;      /* [D,slots] */
-    cot_real *dispatch;     /* [B,T,slots]: dispatch weights */
-    cot_real *combine;      /* [B,T,slots]: exp(L - max); in the backward pass, combine weights */
-    cot_real *max;          /* [B,T] of these slots' logits */
-    cot_projected *thin;    /* the experts, where they are thin enough; else NULL */
+    size_t expert, experts;
+    size_t slot, slots;
+    cot_projected *thin; /* the experts, where they are thin enough; else NULL */
 } tokens_block;
+
+/** Consecutive blocks, as many as go through the experts together while the cache holds them. */
+typedef struct tokens_run {
+    size_t block, end;
+    size_t expert, experts;
+    size_t slot, slots;
+} tokens_run;
 
 struct cot_tokens {
     cot_ledger *ledger; /* of the last pass */
@@ -36,20 +38,36 @@ struct cot_tokens {
     size_t *begins;
     cot_group_batch batch; /* at hand */
     size_t first_in_batch; /* place in the batch of the group's first sample */
-    size_t block_count;
+    size_t block_count, run_count;
     tokens_block *blocks;
-    cot_gather *x, *dy, *marks;        /* marks [B,2,T]: log-sum-exp and delta of each token */
+    tokens_run *runs;
+    size_t *block_slots;      /* [blocks + 1]: first slot of each block, and the end */
+    bool joined;              /* products take the columns of all blocks at once */
+    size_t first_slot, slots; /* this rank's, of all S */
+    cot_real *phi_hat;        /* [D,slots] */
+    cot_real *phi_inverse;    /* [slots] */
+    cot_real *dphi_hat;       /* [D,slots] */
+    size_t capacity;          /* samples of the group, at most */
+    /* Weights lie by runs, [runs][capacity,T,slots of the run]: dispatch weights; and exp(L - max
+     * of the block), which become combine weights in the backward pass, then dL. */
+    cot_real *dispatch, *combine;
+    cot_real *maxima;           /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
+    cot_gather *x, *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; NULL where not needed */
     cot_columns *dphi;                 /* NULL where nothing learns from logits */
-    cot_partial_tree *outputs, *dmixed_tree, *dxhat_tree;
-    cot_real *xhat, *x_inverse; /* [B,T,D], [B,T]; NULL without normalization */
-    cot_real *y, *lse;          /* [b,T,D], [b,T] */
-    /* One piece: some experts of a block, one grain. */
+    cot_partial_tree *outputs;
+    cot_partial_tree **dmixed_trees, **dxhat_trees; /* one a grain */
+    cot_real *xhat, *x_inverse;                     /* [B,T,D], [B,T]; NULL without normalization */
+    cot_real *y, *lse;                              /* [b,T,D], [b,T] */
+    /* One piece: some experts of a run, one grain of n samples. */
     size_t piece_experts;
     size_t *samples, *first;        /* [piece_experts] */
     cot_real *in, *out;             /* [slots of a piece, n, D] */
-    cot_real *dcombine, *ddispatch; /* [n,T,slots of a block] */
+    cot_real *logits, *weights;     /* [n,T,slots], [T,slots] */
+    cot_real *dcombine, *ddispatch; /* [n,T,slots of a run] */
+    cot_real *sums;                 /* [blocks,n,T]: of exp(L - max) */
+    cot_real *factors;              /* [n,T] */
     cot_real *columns;              /* [2,S] */
     cot_real *dscale;               /* [blocks] */
 };
@@ -74,31 +92,47 @@ static inline const cot_real *tokens_mixed_of(const cot_tokens *k, size_t i)
     return all + i * k->shape.T * k->shape.D;
 }
 
-/* ---- tokens_unit.c ---- */
-
-/** One grain of the group's samples, for one block. */
+/** One grain of the group's samples. */
 typedef struct tokens_unit {
-    tokens_block *block;
-    size_t first, n;    /* samples, counted from the group's first */
-    cot_real *dispatch; /* [n,T,slots] */
-    cot_real *combine;
-    cot_real *max; /* [n,T] */
+    size_t grain;     /* counted from the group's first */
+    size_t first, n;  /* samples, counted from the group's first */
+    size_t tokens;    /* n T */
+    cot_real *maxima; /* [blocks,n,T] */
 } tokens_unit;
 
-tokens_unit tokens_unit_of(const cot_tokens *k, tokens_block *b, size_t grain);
+tokens_unit tokens_unit_of(const cot_tokens *k, size_t grain);
 
-/** What the unit's slots make of its samples' tokens, into `leaf`; noise NULL: none. */
-void tokens_unit_forward(cot_tokens *k, const tokens_unit *u, const cot_noise *noise,
-                         const cot_partial *leaf);
+/** Where in k->dispatch and k->combine the unit's weights [n,T,slots] of a run begin. */
+static inline size_t tokens_weights_at(const cot_tokens *k, const tokens_unit *u,
+                                       const tokens_run *run)
+{
+    return (k->capacity * run->slot + u->first * run->slots) * k->shape.T;
+}
 
-/** Where gradients with respect to the unit's tokens go; NULL: nowhere. Where logits and slots are
- * made of the same tokens, both are the same. */
-typedef struct tokens_input_leaf {
-    cot_real *dmixed, *dxhat; /**< [n,T,D] */
-} tokens_input_leaf;
+/* ---- tokens_route.c ---- */
 
-/** The way back; `first`: the block's first unit, whose share of dPhihat overwrites. */
-void tokens_unit_backward(cot_tokens *k, const tokens_unit *u, bool first,
-                          const tokens_input_leaf *leaf);
+/** Dispatch weights, and each block's share of the combine softmax: exp(L - max), the maxima, and
+ * the sums; noise NULL: none. */
+void tokens_weigh(cot_tokens *k, const tokens_unit *u, const cot_noise *noise);
+
+/** The blocks' combine weights exp(L - log-sum-exp), from exp(L - max). */
+void tokens_finish_combine(cot_tokens *k, const tokens_unit *u, const tokens_run *run);
+
+/** dL of some of the run's slots, over their combine weights, from k->dcombine and k->ddispatch. */
+void tokens_logits_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, size_t slot,
+                            size_t slots);
+
+/** dPhihat += Xhat^T dL of the run's slots; `first`: it is overwritten. */
+void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first);
+
+/* ---- tokens_unit.c ---- */
+
+/** What the slots of a run make of the unit's tokens: the run's leaves of k->outputs. */
+void tokens_run_forward(cot_tokens *k, const tokens_unit *u, const tokens_run *run);
+
+/** The way back: gradients of the experts' weights, and dL over the run's combine weights; with
+ * `wanted`, the run's leaves of the grain's trees. `first`: the run's first unit. */
+void tokens_run_backward(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first,
+                         bool wanted);
 
 #endif

@@ -9,13 +9,34 @@
 /* One unit: a block of experts and a grain of the group's samples. */
 typedef struct unit {
     double T, D, H, P;
-    double experts, slots; /* of a block */
-    double samples, n;     /* of a grain, and their tokens */
-    double blocks, units;  /* that have experts */
-    double here, group;    /* numbers of the tokens of this rank's samples, and of the group's */
-    double pieces, piece;  /* that a block is cut into, and the slots of one */
+    double experts, slots;    /* of a block */
+    double columns, columnar; /* slots that logits are made of together, and how often in a grain */
+    double samples, n;        /* of a grain, and their tokens */
+    double blocks, units;     /* that have experts */
+    double grains;            /* of the group */
+    double all;               /* slots of this rank */
+    double runs, run;         /* of blocks that go through the experts together, and slots of one */
+    double here, group;       /* numbers of the tokens of this rank's samples, and of the group's */
+    double pieces, piece;     /* that the experts of a grain are cut into, and the slots of one */
     bool thin;
 } unit;
+
+/* Runs of blocks that fit the cache together, or a block in pieces. */
+static void cut_experts(const pass_work *w, unit *u)
+{
+    const cot_moe_shape *shape = &w->moe->shape;
+    const size_t grain = (size_t)ceil(u->samples);
+    const bool joined = cot_tokens_join(shape, grain, (size_t)w->experts);
+    const double at_once = (double)cot_tokens_piece(shape, grain, (size_t)w->experts);
+    if (u->blocks == 0) return;
+    double together = joined && at_once > u->experts ? floor(at_once / u->experts) : 1;
+    u->runs = ceil(u->blocks / together);
+    u->run = u->all / u->runs;
+    u->pieces = u->runs * ceil(w->experts / u->runs / at_once);
+    u->piece = u->all / u->pieces;
+    u->columns = joined ? u->all : u->slots;
+    u->columnar = joined ? 1 : u->blocks;
+}
 
 static unit unit_of(const pass_work *w)
 {
@@ -35,10 +56,9 @@ static unit unit_of(const pass_work *w)
     u.units = u.blocks * w->group_grains;
     u.here = w->here * u.T * u.D;
     u.group = w->group * u.T * u.D;
-    size_t most = (size_t)ceil(u.experts);
-    double at_once = (double)cot_tokens_piece(shape, (size_t)ceil(u.samples), most);
-    u.pieces = u.experts > 0 ? ceil(u.experts / at_once) : 0;
-    u.piece = u.pieces > 0 ? u.slots / u.pieces : 0;
+    u.grains = w->group_grains;
+    u.all = w->experts * u.P;
+    cut_experts(w, &u);
     return u;
 }
 
@@ -74,7 +94,7 @@ static void thin_weights(pass_work *w, const unit *u)
 
 static void mixing(pass_work *w, const unit *u, cot_kernel kernel)
 {
-    work_add(w, kernel, u->T, u->piece, u->D, u->samples * u->pieces * u->units);
+    work_add(w, kernel, u->T, u->piece, u->D, u->samples * u->pieces * u->grains);
 }
 
 static void experts_forward(pass_work *w, const unit *u)
@@ -138,17 +158,16 @@ static void forward(pass_work *w, const unit *u)
     w->phase = COT_PHASE_ROUTE;
     if (cot_router_normalizes(router)) {
         work_add(w, COT_KERNEL_NORMALIZE_ROWS, w->group * u->T, u->D, 1, 1);
-        work_add(w, COT_KERNEL_NORMALIZE_COLS, u->D, u->slots, 1, u->blocks);
+        work_add(w, COT_KERNEL_NORMALIZE_COLS, u->D, u->all, 1, 1);
     }
-    work_add(w, COT_KERNEL_COPY, u->D * u->slots, 1, 1, u->blocks);
+    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 1);
     if (cot_router_needs_logits(router)) {
-        work_add(w, COT_KERNEL_GEMM_NN, u->n, u->slots, u->D, u->units);
-        if (router->noise > 0)
-            work_add(w, COT_KERNEL_NORMALS, u->T * u->slots, 1, 1, u->samples * u->units);
+        work_add(w, COT_KERNEL_GEMM_NN, u->n, u->columns, u->D, u->columnar * u->grains);
+        if (router->noise > 0) work_add(w, COT_KERNEL_NORMALS, u->T * u->all, 1, 1, w->group);
         if (!router->uniform_dispatch)
-            work_add(w, COT_KERNEL_SOFTMAX_COLS, u->T, u->slots, 1, u->samples * u->units);
+            work_add(w, COT_KERNEL_SOFTMAX_COLS, u->T, u->all, 1, w->group);
     }
-    work_add(w, COT_KERNEL_SOFTMAX_ROWS, u->n, u->slots, 1, u->units);
+    work_add(w, COT_KERNEL_SOFTMAX_ROWS, u->n, u->all, 1, u->grains);
     experts_forward(w, u);
     w->phase = COT_PHASE_COMBINE;
     work_add(w, COT_KERNEL_ADD, u->T * u->D, 1, 1, w->group * (u->blocks - 1));
@@ -166,15 +185,15 @@ static void logits_backward(pass_work *w, const unit *u)
     if (!cot_router_needs_logits(router)) return;
     w->phase = COT_PHASE_ROUTE;
     if (!router->uniform_combine)
-        work_add(w, COT_KERNEL_SOFTMAX_ROWS_BACKWARD, u->n, u->slots, 1, u->units);
+        work_add(w, COT_KERNEL_SOFTMAX_ROWS_BACKWARD, u->n, u->run, 1, u->runs * u->grains);
     if (!router->uniform_dispatch)
-        work_add(w, COT_KERNEL_SOFTMAX_COLS_BACKWARD, u->T, u->slots, 1, u->samples * u->units);
+        work_add(w, COT_KERNEL_SOFTMAX_COLS_BACKWARD, u->T, u->run, 1, w->group * u->runs);
     if (w->learns_input) work_add(w, COT_KERNEL_GEMM_NT, u->n, u->D, u->slots, u->units);
     if (!cot_router_learns(router)) return;
-    work_add(w, COT_KERNEL_GEMM_TN, u->D, u->slots, u->n, u->units);
-    work_add(w, COT_KERNEL_COPY, u->D * u->slots, 1, 1, 4 * u->blocks);
+    work_add(w, COT_KERNEL_GEMM_TN, u->D, u->run, u->n, u->runs * u->grains);
+    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 3); /* dot, scale and fill */
     if (cot_router_normalizes(router))
-        work_add(w, COT_KERNEL_NORMALIZE_COLS_BACKWARD, u->D, u->slots, 1, u->blocks);
+        work_add(w, COT_KERNEL_NORMALIZE_COLS_BACKWARD, u->D, u->all, 1, 1);
 }
 
 static void inputs_backward(pass_work *w, const unit *u)

@@ -29,19 +29,16 @@ static void sum_serially(int replicas, int round, cot_real *sum)
     cot_free(parts);
 }
 
-/* This rank's columns, expert by expert. */
 static void write_own(const cot_comm *comm, const cot_columns *columns, const cot_real *matrix,
                       cot_real *whole)
 {
     size_t members = (size_t)comm->group_size;
     size_t me = (size_t)comm->group_rank;
-    for (size_t e = cot_shard_begin(EXPERTS, members, me);
-         e < cot_shard_begin(EXPERTS, members, me + 1); e++) {
-        size_t stride = 0;
-        cot_real *at = cot_columns_at(columns, whole, e * PER_EXPERT, &stride);
-        for (size_t row = 0; row < ROWS; row++)
-            memcpy(at + row * stride, matrix + row * S + e * PER_EXPERT, PER_EXPERT * sizeof *at);
-    }
+    size_t first = PER_EXPERT * cot_shard_begin(EXPERTS, members, me);
+    size_t slots = PER_EXPERT * cot_shard_size(EXPERTS, members, me);
+    cot_real *own = cot_columns_own(columns, whole);
+    for (size_t row = 0; row < ROWS; row++)
+        memcpy(own + row * slots, matrix + row * S + first, slots * sizeof *own);
 }
 
 /* Round after round, as the passes of a layer follow each other: behind a barrier. */

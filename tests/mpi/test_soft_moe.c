@@ -22,7 +22,18 @@ void *aligned_alloc(size_t alignment, size_t size)
     return posix_memalign(&memory, alignment, size) == 0 ? memory : NULL;
 }
 
-enum { T = 3, D = 5, H = 4, GRAINS = 8, MOST_BATCH = 22, PER_SAMPLE = T * D, MICRO_BATCHES = 2 };
+enum { T = 3, H = 4, GRAINS = 8, MOST_BATCH = 22, MICRO_BATCHES = 2 };
+
+/* The width of a token: short, or so long that products of several blocks' columns are made at
+ * once.
+ */
+enum { SHORT = 5, LONG = 40, MOST_PER_SAMPLE = T * LONG };
+static size_t D = SHORT;
+
+static size_t per_sample(void)
+{
+    return T * D;
+}
 
 typedef struct fixture {
     const char *name;
@@ -62,7 +73,7 @@ static void create_with(side *s, const fixture *f, cot_comm *comm, cot_batching 
                                         &(cot_gradients_options){.ordered = true,
                                                                  .node_ranks = batching.node_ranks,
                                                                  .most_batches = MICRO_BATCHES});
-    const size_t here = MOST_BATCH * PER_SAMPLE;
+    const size_t here = MOST_BATCH * per_sample();
     cot_real **const arrays[] = {&s->x, &s->y, &s->dy, &s->dx, &s->whole_y, &s->whole_dx};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         *arrays[i] = cot_alloc(here, sizeof(cot_real));
@@ -104,8 +115,8 @@ static void gather_samples(const side *s, size_t samples, const cot_real *here, 
     int displs[8];
     for (int r = 0; r < s->comm->size; r++) {
         cot_grains grains = cot_grains_of(samples, GRAINS, (size_t)s->comm->size, (size_t)r);
-        counts[r] = cot_comm_int(cot_grains_size(&grains) * PER_SAMPLE);
-        displs[r] = cot_comm_int(cot_grains_begin(&grains) * PER_SAMPLE);
+        counts[r] = cot_comm_int(cot_grains_size(&grains) * per_sample());
+        displs[r] = cot_comm_int(cot_grains_begin(&grains) * per_sample());
     }
     COT_MPI(MPI_Allgatherv(here, counts[s->comm->rank], MPI_FLOAT, whole, counts, displs, MPI_FLOAT,
                            s->comm->world));
@@ -139,13 +150,13 @@ static void gather_gradients(const side *s)
 
 static void draw_inputs(side *s, size_t samples)
 {
-    cot_real all[MOST_BATCH * PER_SAMPLE];
+    cot_real all[MOST_BATCH * MOST_PER_SAMPLE];
     cot_grains grains = grains_here(s, samples);
-    size_t first = cot_grains_begin(&grains) * PER_SAMPLE;
-    size_t bytes = cot_grains_size(&grains) * PER_SAMPLE * sizeof *all;
-    draw_normal(1, MOST_BATCH * PER_SAMPLE, all);
+    size_t first = cot_grains_begin(&grains) * per_sample();
+    size_t bytes = cot_grains_size(&grains) * per_sample() * sizeof *all;
+    draw_normal(1, MOST_BATCH * per_sample(), all);
     memcpy(s->x, all + first, bytes);
-    draw_normal(2, MOST_BATCH * PER_SAMPLE, all);
+    draw_normal(2, MOST_BATCH * per_sample(), all);
     memcpy(s->dy, all + first, bytes);
 }
 
@@ -194,7 +205,7 @@ static bool agrees(const cot_real *a, const cot_real *b, size_t n, bool exactly)
 
 static void compare(const side *a, const side *b, size_t samples, bool exactly)
 {
-    size_t n = samples * PER_SAMPLE;
+    size_t n = samples * per_sample();
     size_t params = cot_params_total(a->params);
     bool outputs = agrees(a->whole_y, b->whole_y, n, exactly);
     bool inputs = agrees(a->whole_dx, b->whole_dx, n, exactly);
@@ -324,7 +335,12 @@ static void check_tokens(const fixture *f)
 static void tokens_like_slots(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < FIXTURES; i++) check_tokens(&fixtures[i]);
+    const size_t widths[] = {SHORT, LONG};
+    for (size_t w = 0; w < 2; w++) {
+        D = widths[w];
+        for (size_t i = 0; i < FIXTURES; i++) check_tokens(&fixtures[i]);
+    }
+    D = SHORT;
 }
 
 /* Hidden rows that are computed again: the same bits as where they are kept. */
@@ -425,7 +441,7 @@ static void dense(const side *alone, const cot_real *x, const uint8_t *kept, cot
     double logits[T * 32] = {0};
     double dispatch[T * 32];
     double combine[T * 32];
-    double out[PER_SAMPLE] = {0};
+    double out[MOST_PER_SAMPLE] = {0};
     for (size_t i = 0; i < T * S; i++)
         for (size_t d = 0; d < D; d++)
             logits[i] += (double)x[i / S * D + d] * (double)phi[d * S + i % S];
@@ -433,17 +449,18 @@ static void dense(const side *alone, const cot_real *x, const uint8_t *kept, cot
     for (size_t t = 0; t < T; t++) softmax(S, 1, logits + t * S, combine + t * S);
     for (size_t e = 0; e < alone->fixture->experts; e++) mass[e] = 0;
     for (size_t j = 0; j < S; j++) {
-        double slot[D] = {0};
-        double slot_out[D];
+        double slot[LONG] = {0};
+        double slot_out[LONG];
         for (size_t t = 0; t < T; t++) {
             mass[j / P] += combine[t * S + j];
             for (size_t d = 0; d < D; d++) slot[d] += dispatch[t * S + j] * (double)x[t * D + d];
         }
         if (!kept[j / P]) continue;
         expert(alone, j / P, slot, slot_out);
-        for (size_t i = 0; i < PER_SAMPLE; i++) out[i] += combine[i / D * S + j] * slot_out[i % D];
+        for (size_t i = 0; i < per_sample(); i++)
+            out[i] += combine[i / D * S + j] * slot_out[i % D];
     }
-    for (size_t i = 0; i < PER_SAMPLE; i++) y[i] = (cot_real)out[i];
+    for (size_t i = 0; i < per_sample(); i++) y[i] = (cot_real)out[i];
 }
 
 /* Each sample keeps `keep` experts, and none with less mass than one that it does not keep. */
@@ -474,11 +491,11 @@ static void check_kept(side *all, const side *alone, size_t samples, size_t keep
     cot_grains grains = grains_here(all, samples);
     bool right = kept != NULL;
     for (size_t i = 0; right && i < cot_grains_size(&grains); i++) {
-        cot_real want[PER_SAMPLE];
+        cot_real want[MOST_PER_SAMPLE];
         double mass[8];
-        dense(alone, all->x + i * PER_SAMPLE, kept + i * experts, want, mass);
+        dense(alone, all->x + i * per_sample(), kept + i * experts, want, mass);
         right = right && keeps_the_largest(experts, keep, kept + i * experts, mass);
-        right = right && close_to(all->y + i * PER_SAMPLE, want, PER_SAMPLE);
+        right = right && close_to(all->y + i * per_sample(), want, per_sample());
     }
     assert_on_every_rank(right);
     cot_selector_destroy(&selector);
@@ -505,16 +522,16 @@ static void keeping_all_is_the_full_layer(void **state)
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
         side all;
-        cot_real full[MOST_BATCH * PER_SAMPLE];
+        cot_real full[MOST_BATCH * MOST_PER_SAMPLE];
         create(&all, &fixtures[i], comm_of_world(1));
         cot_selector *selector = cot_selector_combine(fixtures[i].experts, fixtures[i].experts);
         forward(&all, MOST_BATCH, NULL);
         assert_on_every_rank(cot_soft_moe_kept(all.layer) == NULL);
         memcpy(full, all.whole_y, sizeof full);
         forward(&all, MOST_BATCH, selector);
-        assert_on_every_rank(close_to(all.whole_y, full, MOST_BATCH * PER_SAMPLE));
+        assert_on_every_rank(close_to(all.whole_y, full, MOST_BATCH * per_sample()));
         forward(&all, MOST_BATCH, NULL);
-        assert_on_every_rank(same_bits(all.whole_y, full, MOST_BATCH * PER_SAMPLE));
+        assert_on_every_rank(same_bits(all.whole_y, full, MOST_BATCH * per_sample()));
         cot_selector_destroy(&selector);
         destroy(&all);
     }
@@ -531,11 +548,11 @@ static void keeping_nothing_gives_zeros(void **state)
 {
     (void)state;
     side all;
-    const cot_real zeros[MOST_BATCH * PER_SAMPLE] = {0};
+    const cot_real zeros[MOST_BATCH * MOST_PER_SAMPLE] = {0};
     cot_selector selector = {select_none, NULL, NULL};
     create(&all, &plain_with_slots, comm_of_world(1));
     forward(&all, MOST_BATCH, &selector);
-    assert_on_every_rank(same_bits(all.whole_y, zeros, MOST_BATCH * PER_SAMPLE));
+    assert_on_every_rank(same_bits(all.whole_y, zeros, MOST_BATCH * per_sample()));
     destroy(&all);
 }
 

@@ -182,6 +182,42 @@ static void same_bits_at_any_address(void **state)
         }
 }
 
+/* Columns [first, first + n) of a product, computed alone, into `c`; false: not a small product. */
+static bool multiply_columns(const product *p, const operands *o, size_t first, size_t n,
+                             cot_real *c)
+{
+    if (!cot_gemm_is_small(p->ta, p->tb, n, p->k)) return false;
+    const cot_real *b = o->b.at + (p->tb == COT_N ? first : first * o->b.ld);
+    cot_gemm(p->ta, p->tb, p->m, n, p->k, p->alpha, o->a.at, o->a.ld, b, o->b.ld, 0, c, n);
+    return true;
+}
+
+/* Whatever columns a small product is made of, an element has the same bits. */
+static void columns_of_small_products(void **state)
+{
+    (void)state;
+    static const size_t inner[] = {1, 4, 20, 32, 128, 196};
+    enum { M = 9, N = 61 };
+    size_t checked = 0;
+    for (size_t i = 0; i < 4 * sizeof inner / sizeof inner[0]; i++) {
+        product p = {
+            i % 2 == 0 ? COT_N : COT_T, i / 2 % 2 == 0 ? COT_N : COT_T, M, N, inner[i / 4], 1, 0};
+        cot_real all[M * N];
+        cot_real some[M * N];
+        operands o = lay_out(&p, 1, 3);
+        bool small = multiply_columns(&p, &o, 0, N, all);
+        for (size_t n = 1; small && n < N; n += n < 20 ? 1 : 7) {
+            size_t first = (n * 5) % (N - n + 1);
+            if (!multiply_columns(&p, &o, first, n, some)) continue;
+            checked++;
+            for (size_t row = 0; row < M; row++)
+                assert_same_bits(some + row * n, all + row * N + first, n);
+        }
+        clear(&o);
+    }
+    assert_true(checked > 100);
+}
+
 static void names_its_kernels(void **state)
 {
     (void)state;
@@ -196,6 +232,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(beta_zero_overwrites_anything),
     cmocka_unit_test(empty_products),
     cmocka_unit_test(same_bits_at_any_address),
+    cmocka_unit_test(columns_of_small_products),
 };
 
 RUN_UNIT_TESTS(tests)

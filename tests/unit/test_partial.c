@@ -30,8 +30,8 @@ static void fill_leaf(const fixture *f, size_t b, const cot_partial *leaf)
 {
     for (size_t t = 0; t < TOKENS; t++) {
         cot_real weights[SLOTS];
-        const cot_real *logits = f->logits + t * S + b * SLOTS;
-        cot_softmax_part(1, SLOTS, logits, weights, leaf->max + t, leaf->sum + t);
+        memcpy(weights, f->logits + t * S + b * SLOTS, sizeof weights);
+        cot_softmax_parts(1, 1, (size_t[]){0, SLOTS}, weights, leaf->max + t, leaf->sum + t);
         for (size_t d = 0; d < D; d++) {
             cot_real sum = 0;
             for (size_t j = 0; j < SLOTS; j++)

@@ -2,6 +2,7 @@
 #include "support/test.h"
 
 #include <coterie/softmax.h>
+#include <coterie/vector.h>
 
 #include <math.h>
 #include <string.h>
@@ -145,6 +146,58 @@ static void sums_to_one_with_large_logits(void **state)
     }
 }
 
+/* Each part of a row: its largest number, exponentials and sum; the same bits alone. */
+static void parts_of_rows(void **state)
+{
+    (void)state;
+    enum { PARTS = 5 };
+    const size_t begin[PARTS + 1] = {0, 4, 4, 20, 21, COLS};
+    cot_real x[SIZE];
+    cot_real e[SIZE];
+    cot_real max[PARTS * ROWS];
+    cot_real sum[PARTS * ROWS];
+    draw_normal(3, SIZE, x);
+    memcpy(e, x, sizeof e);
+    cot_softmax_parts(ROWS, PARTS, begin, e, max, sum);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t p = 0; p < PARTS; p++) {
+            const size_t n = begin[p + 1] - begin[p];
+            const cot_real *part = x + i * COLS + begin[p];
+            cot_real alone[COLS];
+            cot_real most;
+            cot_real total;
+            double exact = 0;
+            if (n == 0) continue;
+            assert_true(max[p * ROWS + i] == cot_max(n, part));
+            for (size_t j = 0; j < n; j++)
+                exact += exp((double)part[j] - (double)max[p * ROWS + i]);
+            assert_close_double((double)sum[p * ROWS + i], exact, softmax_tolerance(0), 0);
+            memcpy(alone, part, n * sizeof *part);
+            cot_softmax_parts(1, 1, (size_t[]){0, n}, alone, &most, &total);
+            assert_same_bits(alone, e + i * COLS + begin[p], n);
+            assert_true(most == max[p * ROWS + i] && total == sum[p * ROWS + i]);
+        }
+}
+
+static void parts_show_what_is_no_number(void **state)
+{
+    (void)state;
+    const cot_real bad[] = {(cot_real)NAN, (cot_real)INFINITY};
+    const size_t begin[] = {0, 5, COLS};
+    for (int kind = 0; kind < 2; kind++)
+        for (size_t at = 0; at < COLS; at++) {
+            cot_real x[COLS];
+            cot_real max[2];
+            cot_real sum[2];
+            draw_normal(4, COLS, x);
+            x[at] = bad[kind];
+            cot_softmax_parts(1, 2, begin, x, max, sum);
+            assert_true(isnan(x[at]));
+            assert_int_equal(isnan(sum[0]) != 0, at < begin[1]);
+            assert_int_equal(isnan(sum[1]) != 0, at >= begin[1]);
+        }
+}
+
 /* A NaN or +Inf makes NaN of its whole row (column), and leaves the others alone; -Inf gets 0. */
 static void not_a_number_shows(void **state)
 {
@@ -241,6 +294,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(exp_at_any_position),
     cmocka_unit_test(is_softmax),
     cmocka_unit_test(sums_to_one_with_large_logits),
+    cmocka_unit_test(parts_of_rows),
+    cmocka_unit_test(parts_show_what_is_no_number),
     cmocka_unit_test(not_a_number_shows),
     cmocka_unit_test(rows_and_columns_at_any_position),
     cmocka_unit_test(backward_at_any_position),
