@@ -46,8 +46,8 @@ static cot_status check_output(void)
  * The environment and `mpirun --mca` go before this, and this before files of parameters. */
 static void send_without_asking(void)
 {
-    setenv("OMPI_MCA_btl_tcp_eager_limit", "262144", 0);
-    setenv("OMPI_MCA_btl_tcp_max_send_size", "262144", 0);
+    setenv("OMPI_MCA_btl_tcp_eager_limit", "1048576", 0);
+    setenv("OMPI_MCA_btl_tcp_max_send_size", "1048576", 0);
 }
 
 int main(int argc, char **argv)

@@ -2,7 +2,8 @@
  * the other; at the owners, each slot has a run of rows for these samples. A message takes
  * consecutive slots until they make up PIECE bytes. So where runs are long, each is a message of
  * its own, which MPI copies from place to place; where they are short, a data type puts them in
- * their places. Both nodes cut in the same way, and deal the messages out among their ranks. */
+ * their places; and a run of more than LONGEST bytes is cut evenly. Both nodes cut in the same way,
+ * and deal the messages out among their ranks. */
 #include "moe/exchange_state.h"
 
 #include <coterie/memory.h>
@@ -10,9 +11,10 @@
 
 #include <string.h>
 
-/* As measured between ranks of one machine: data types cost nothing up to here, and messages of
- * this size as little as longer ones. */
-enum { PIECE = 64 << 10 };
+/* PIECE: as measured between ranks of one machine, data types cost nothing up to here, and messages
+ * of this size as little as longer ones. LONGEST: over TCP, a message of 1 MiB with its header
+ * would wait for the other side to answer, and so for its work (src/cli/main.c). */
+enum { PIECE = 64 << 10, LONGEST = 1020 << 10 };
 
 /* Over TCP, a step of MPI's progress takes in one fragment at the most, of 64 KiB. */
 enum { POLLS = 16 };
@@ -40,12 +42,27 @@ static size_t node_experts(const cot_exchange *ex, size_t n)
            cot_shard_begin(ex->experts, group_size(ex), ex->nodes->begins[n]);
 }
 
-/* No message is of less than a slot, and a pair of nodes has as many slots as the owner. */
+static size_t row_bytes(const cot_exchange *ex)
+{
+    return ex->width * sizeof(cot_real);
+}
+
+/* Rows of the longest message. */
+static size_t longest_rows(const cot_exchange *ex)
+{
+    return row_bytes(ex) < LONGEST ? LONGEST / row_bytes(ex) : 1;
+}
+
+/* A message is a slot or more, or a part of one. A pair of nodes has as many slots as the owner;
+ * and of one slot, all the nodes of a group together cut at the most as often as if its samples
+ * were one node's. */
 static size_t most_messages(const cot_exchange *ex)
 {
     size_t own = node_experts(ex, ex->nodes->mine);
     size_t away = ex->experts - own;
-    return (away + own * (ex->nodes->count - 1)) * ex->slots_per_expert;
+    size_t samples = cot_exchange_expert_rows(ex) / ex->slots_per_expert;
+    size_t cuts = samples / longest_rows(ex);
+    return (away + own * (ex->nodes->count - 1) + ex->experts * cuts) * ex->slots_per_expert;
 }
 
 void exchange_messages_create(cot_exchange *ex)
@@ -105,6 +122,7 @@ static void add_rows(cot_exchange *ex, draft *d, size_t place, size_t rows)
 /* The draft as a message to or from this rank of the group. */
 static void list_message(cot_exchange *ex, const draft *d, size_t peer)
 {
+    COT_ASSERT(ex->message_count < most_messages(ex));
     message *m = &ex->messages[ex->message_count++];
     *m = (message){.peer = cot_comm_int(peer),
                    .at_home = d->home == ex->nodes->mine,
@@ -145,8 +163,13 @@ static void add_slot(cot_exchange *ex, draft *d, size_t e, size_t p)
     if (d->home != ex->nodes->mine)
         place = ex->owned_first[e] + p * exchange_used(ex, e, 0, group_size(ex)) +
                 exchange_used(ex, e, 0, begins[0]);
-    add_rows(ex, d, place, rows);
-    if (d->rows * ex->width * sizeof(cot_real) >= PIECE) close_draft(ex, d);
+    const size_t parts = (rows + longest_rows(ex) - 1) / longest_rows(ex);
+    for (size_t i = 0; i < parts; i++) {
+        size_t more = cot_shard_size(rows, parts, i);
+        if (d->rows + more > longest_rows(ex)) close_draft(ex, d);
+        add_rows(ex, d, place + cot_shard_begin(rows, parts, i), more);
+        if (d->rows * row_bytes(ex) >= PIECE) close_draft(ex, d);
+    }
 }
 
 /* One chunk of a pair of nodes, of which this rank's is one: the chunk of each of the owners. */
@@ -186,14 +209,14 @@ void exchange_messages_plan(cot_exchange *ex)
 
 /* ---- inside a node ---- */
 
-/* What this rank's samples have in the chunks [first, end) of one owner of its node, by hand. */
+/* What this rank's samples have in a chunk of one owner of its node, by hand. */
 static void copy_for(const cot_exchange *ex, size_t member, bool to_owner, const cot_real *from,
-                     cot_real *to, size_t first, size_t end)
+                     cot_real *to, size_t chunk)
 {
     const size_t me = (size_t)ex->comm->group_rank;
     size_t begin = cot_shard_begin(ex->experts, group_size(ex), member);
-    for (size_t e = begin + exchange_chunk_begin(ex, member, first);
-         e < begin + exchange_chunk_begin(ex, member, end); e++) {
+    for (size_t e = begin + exchange_chunk_begin(ex, member, chunk);
+         e < begin + exchange_chunk_begin(ex, member, chunk + 1); e++) {
         size_t samples = exchange_used(ex, e, 0, group_size(ex));
         size_t before = exchange_used(ex, e, 0, me);
         size_t numbers = ex->used[me * ex->experts + e] * ex->width;
@@ -252,20 +275,32 @@ static size_t post(cot_exchange *ex, cot_leg leg, size_t first, size_t end, bool
         else
             COT_MPI(MPI_Isend(rows, m->count, m->type, m->peer, TAG, ex->comm->group, request));
     }
-    return sum * ex->width * sizeof(cot_real);
+    return sum * row_bytes(ex);
 }
 
+/* A chunk to or from the owners of this node. */
+static void copy_here(const cot_exchange *ex, cot_leg leg, size_t chunk)
+{
+    const path way = path_of(ex, leg);
+    const size_t *members = ex->nodes->begins + ex->nodes->mine;
+    for (size_t m = members[0]; m < members[1]; m++)
+        copy_for(ex, m, way.to_owner, way.to_owner ? way.home : way.owned,
+                 way.to_owner ? way.owned : way.home, chunk);
+}
+
+/* Copies come first, chunk by chunk: beside messages in one machine's memory they would be in their
+ * way, and on a network little else waits for them than the first chunk's messages. */
 size_t cot_exchange_start(cot_exchange *ex, cot_leg leg, size_t first, size_t end)
 {
     if (ex->nodes->count == 1) return 0;
-    const path way = path_of(ex, leg);
-    const size_t *members = ex->nodes->begins + ex->nodes->mine;
+    const size_t *messages = ex->chunk_messages;
+    size_t bytes = 0;
     meet(ex, leg);
-    (void)post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], true);
-    size_t bytes = post(ex, leg, ex->chunk_messages[first], ex->chunk_messages[end], false);
-    for (size_t m = members[0]; m < members[1]; m++)
-        copy_for(ex, m, way.to_owner, way.to_owner ? way.home : way.owned,
-                 way.to_owner ? way.owned : way.home, first, end);
+    (void)post(ex, leg, messages[first], messages[end], true);
+    for (size_t c = first; c < end; c++) {
+        copy_here(ex, leg, c);
+        bytes += post(ex, leg, messages[c], messages[c + 1], false);
+    }
     return bytes;
 }
 
@@ -280,7 +315,7 @@ void cot_exchange_finish(cot_exchange *ex, cot_leg leg, size_t chunk)
 }
 
 /* Whether nothing of this leg is on its way; if something is, one step of MPI's progress. */
-static bool poll_leg(cot_exchange *ex, cot_leg leg)
+static bool poll_leg(cot_exchange *ex, int leg)
 {
     int done = 0;
     COT_MPI(MPI_Testall(cot_comm_int(ex->message_count), ex->requests[leg], &done,
@@ -288,11 +323,13 @@ static bool poll_leg(cot_exchange *ex, cot_leg leg)
     return done != 0;
 }
 
+/* Progress is of everything, whichever leg is asked about. */
 void cot_exchange_progress(cot_exchange *ex)
 {
     if (ex->nodes->count == 1) return;
-    for (int leg = 0; leg < COT_LEGS; leg++)
-        for (int i = 0; i < POLLS && !poll_leg(ex, (cot_leg)leg);) i++;
+    for (int i = 0, leg = 0; i < POLLS; i++)
+        while (poll_leg(ex, leg))
+            if (++leg == COT_LEGS) return;
 }
 
 void cot_exchange_run(cot_exchange *ex, cot_leg leg)

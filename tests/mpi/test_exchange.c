@@ -245,6 +245,20 @@ static void replicas(void **state)
     }
 }
 
+/* Some ranks' and nodes' rows of one slot are more than a message takes. */
+static void long_slots(void **state)
+{
+    (void)state;
+    for (size_t node_ranks = 1; node_ranks <= 2; node_ranks++) {
+        const setting s = {2, 1, 8, 400000, 1, node_ranks, 2};
+        fixture f;
+        create(&f, &s);
+        check(&f, s.max_batch, keeps_all);
+        check(&f, s.max_batch, keeps_some);
+        destroy(&f);
+    }
+}
+
 /* All ranks here are on one machine, and nodes are as large as allowed. */
 static void memory_is_shared(void **state)
 {
@@ -271,6 +285,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(experts_of_every_number),
     cmocka_unit_test(fewer_samples_than_grains),
     cmocka_unit_test(replicas),
+    cmocka_unit_test(long_slots),
     cmocka_unit_test(memory_is_shared),
 };
 
