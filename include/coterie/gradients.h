@@ -2,7 +2,8 @@
  * ranks.
  *
  * Replicated parameters: a backward pass leaves the sum over this rank's grains; it is summed over
- * all ranks for each micro-batch (cot_ordered_sum), and micro-batches add in order. Expert
+ * all ranks for each micro-batch (cot_ordered_sum), unless gathered (cot_params_gather), and
+ * micro-batches add in order. Expert
  * parameters: the owner has added all the grains of its expert group already; the owners of one
  * expert sum over the groups. */
 #ifndef COTERIE_GRADIENTS_H
@@ -13,9 +14,15 @@
 
 typedef struct cot_gradients cot_gradients;
 
-/** `comm` and `params` (allocated) outlive it. `ordered` as in cot_ordered_sum_create. Not
- * collective. */
-cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params, bool ordered);
+typedef struct cot_gradients_options {
+    bool ordered;        /**< as in cot_ordered_sum_create */
+    size_t node_ranks;   /**< likewise */
+    size_t most_batches; /**< micro-batches in a step */
+} cot_gradients_options;
+
+/** `comm` and `params` (allocated) outlive it. Collective over the world. */
+cot_gradients *cot_gradients_create(const cot_comm *comm, cot_params *params,
+                                    const cot_gradients_options *options);
 void cot_gradients_destroy(cot_gradients **gradients);
 
 /** Before the first micro-batch of a step. Not collective. */

@@ -14,7 +14,8 @@ typedef enum cot_phase {
     COT_PHASE_DATA,  /**< samples, patches, embedding and its backward */
     COT_PHASE_ROUTE, /**< logits, softmax, choosing experts; in the plan tokens, their backward */
     COT_PHASE_DISPATCH, /**< tokens to slots, and its backward; in the plan slots, Phi's as well */
-    COT_PHASE_EXCHANGE, /**< slots, or tokens, to the experts' owners and back; and waiting there */
+    COT_PHASE_EXCHANGE, /**< slots, or tokens, to the experts' owners and back; in the plan tokens,
+                           Phi's gradient to all; and waiting there */
     COT_PHASE_EXPERTS,  /**< the experts, forward and backward */
     COT_PHASE_COMBINE,  /**< slots to tokens, and its backward */
     COT_PHASE_HEAD,     /**< head, loss, and their backward */

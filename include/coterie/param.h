@@ -1,9 +1,10 @@
 /** The registry of parameters: name, axes, value, gradient, replicated or sharded by expert.
  *
  * Layers register what they need at creation; then the registry takes all memory at once, in one
- * flat array of values and one of gradients: first the replicated parameters, then this rank's
- * shard of the expert parameters, each in the order of registration. Optimizer moments use the same
- * layout. A sharded parameter's first axis is the expert. Nothing here is collective. */
+ * flat array of values and one of gradients: first the replicated parameters, those whose gradient
+ * is summed over ranks and then those that are gathered, then this rank's shard of the expert
+ * parameters, each in the order of registration. Optimizer moments use the same layout. A sharded
+ * parameter's first axis is the expert. Nothing here is collective. */
 #ifndef COTERIE_PARAM_H
 #define COTERIE_PARAM_H
 
@@ -45,6 +46,7 @@ typedef struct cot_param {
     cot_init init;
     double init_scale;
     bool decay, frozen;
+    bool gathered;   /**< see cot_params_gather */
     size_t row_size; /**< elements in one index of the first axis: of one expert, when sharded */
     size_t first_row, rows; /**< the part of the first axis that this rank holds */
     size_t offset, count;   /**< that part's place in the flat arrays */
@@ -61,6 +63,10 @@ void cot_params_destroy(cot_params **params);
  * cot_params_allocate. */
 cot_param *cot_params_add(cot_params *params, const cot_param_spec *spec);
 
+/** The backward pass leaves the whole gradient of this replicated parameter on every rank, instead
+ * of this rank's share: there is nothing to sum. To be said before cot_params_allocate. */
+void cot_params_gather(cot_params *params, const cot_param *param);
+
 /** Take the memory of all registered parameters; none can be added afterwards. */
 void cot_params_allocate(cot_params *params);
 
@@ -73,7 +79,9 @@ cot_param *cot_params_at(const cot_params *params, size_t i);
 /** NULL when there is none of that name. */
 cot_param *cot_params_find(const cot_params *params, const char *name);
 
-/** The flat arrays: [replicated | sharded], and their lengths. */
+/** The flat arrays: [summed | gathered | sharded], and their lengths; the first two are the
+ * replicated parameters. */
+size_t cot_params_summed_size(const cot_params *params);
 size_t cot_params_replicated_size(const cot_params *params);
 size_t cot_params_sharded_size(const cot_params *params);
 cot_real *cot_params_values(const cot_params *params);

@@ -2,8 +2,10 @@
 
 #include <coterie/comm.h>
 #include <coterie/memory.h>
+#include <coterie/nodes.h>
 #include <coterie/ordered_sum.h>
 #include <coterie/shard.h>
+#include <coterie/shared.h>
 #include <coterie/tree.h>
 
 #include <string.h>
@@ -16,6 +18,8 @@ struct cot_ordered_sum {
     int rank, size;
     bool ordered;
     size_t capacity;
+    cot_shared *shared;      /* the ranks' parts, [size, capacity], and the sum; NULL: messages */
+    size_t seen;             /* bytes of it that other ranks brought, and this one touches */
     cot_real *parts;         /* what arrives: by halving the other's part of one half; else all
                                 ranks' parts of this rank's segment, [size, segment] */
     double *doubles;         /* [size, AT_ONCE] */
@@ -28,7 +32,26 @@ static bool halves(const cot_ordered_sum *sum)
     return (sum->size & (sum->size - 1)) == 0;
 }
 
-cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered)
+/* Every rank brings its part, and the last the sum too. */
+static void share(cot_ordered_sum *sum)
+{
+    size_t ranks = (size_t)sum->size;
+    size_t bytes = sum->capacity * sizeof(cot_real);
+    bool last = sum->rank == sum->size - 1;
+    sum->shared = cot_shared_create(sum->comm, last ? 2 * bytes : bytes);
+    if (sum->shared == NULL) return;
+    sum->seen = (ranks - 1) * bytes / ranks + (last ? 0 : bytes);
+    cot_memory_see((long)sum->seen);
+}
+
+static void take_messages(cot_ordered_sum *sum)
+{
+    size_t ranks = (size_t)sum->size;
+    size_t arrives = halves(sum) ? sum->capacity / 2 + 1 : ranks * (sum->capacity / ranks + 1);
+    sum->parts = cot_alloc(arrives, sizeof *sum->parts);
+}
+
+cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered, size_t node_ranks)
 {
     cot_ordered_sum *sum = cot_alloc(1, sizeof *sum);
     sum->comm = comm;
@@ -36,8 +59,9 @@ cot_ordered_sum *cot_ordered_sum_create(MPI_Comm comm, size_t size, bool ordered
     sum->ordered = ordered;
     sum->capacity = size;
     size_t ranks = (size_t)sum->size;
-    size_t arrives = halves(sum) ? size / 2 + 1 : ranks * (size / ranks + 1);
-    if (ordered) sum->parts = cot_alloc(arrives, sizeof *sum->parts);
+    bool shares = ordered && size > 0 && ranks > 1 && node_ranks != 1;
+    if (shares && cot_nodes_are_one(comm, node_ranks)) share(sum);
+    if (ordered && ranks > 1 && sum->shared == NULL) take_messages(sum);
     sum->doubles = cot_alloc(ranks * AT_ONCE, sizeof *sum->doubles);
     sum->counts = cot_alloc(ranks, sizeof *sum->counts);
     sum->displs = cot_alloc(ranks, sizeof *sum->displs);
@@ -55,6 +79,8 @@ void cot_ordered_sum_destroy(cot_ordered_sum **sum)
     cot_free((*sum)->counts);
     cot_free((*sum)->doubles);
     cot_free((*sum)->parts);
+    cot_memory_see(-(long)(*sum)->seen);
+    cot_shared_destroy(&(*sum)->shared);
     cot_free(*sum);
     *sum = NULL;
 }
@@ -144,6 +170,27 @@ static size_t halve_and_double(cot_ordered_sum *sum, size_t n, const cot_real *p
     return bytes;
 }
 
+/* ---- in shared memory: rank r adds up segment r of the array, where it lies ---- */
+
+static void add_in_place(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
+{
+    const size_t ranks = (size_t)sum->size;
+    const size_t me = (size_t)sum->rank;
+    cot_real *parts = cot_shared_base(sum->shared);
+    cot_real *whole = parts + ranks * sum->capacity;
+    cot_real *own = parts + cot_shard_begin(n, ranks, me);
+    const size_t count = cot_shard_size(n, ranks, me);
+    memcpy(parts + me * sum->capacity, part, n * sizeof *part);
+    cot_shared_meet(sum->shared);
+    for (size_t stride = 1; stride < ranks; stride *= 2)
+        for (size_t r = 0; r + stride < ranks; r += 2 * stride)
+            add(count, own + (r + stride) * sum->capacity, own + r * sum->capacity);
+    /* The sum has a place of its own: a rank may write its next part while others read. */
+    memcpy(whole + cot_shard_begin(n, ranks, me), own, count * sizeof *own);
+    cot_shared_meet(sum->shared);
+    memcpy(total, whole, n * sizeof *total);
+}
+
 size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
 {
     COT_ASSERT(n <= sum->capacity);
@@ -155,6 +202,10 @@ size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part
         const void *send = total != part ? (const void *)part : MPI_IN_PLACE;
         COT_MPI(MPI_Allreduce(send, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
         return bytes_of(sum, n);
+    }
+    if (sum->shared != NULL) {
+        add_in_place(sum, n, part, total);
+        return 0;
     }
     return halves(sum) ? halve_and_double(sum, n, part, total) : add_segments(sum, n, part, total);
 }

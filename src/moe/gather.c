@@ -76,26 +76,50 @@ cot_real *cot_gather_rows(const cot_gather *gather)
     return gather->rows;
 }
 
-void cot_gather_run(cot_gather *gather, const cot_group_batch *batch)
+/* On a power of two of members, by recursive doubling: what 1, 2, 4, ... neighbours have goes to
+ * as many others. MPI_Allgatherv would pass large rows from neighbour to neighbour, in as many
+ * steps as there are members. */
+static void gather_by_doubling(cot_gather *gather, const size_t *begins)
 {
-    if (gather->comm->group_size == 1) return;
+    const int me = gather->comm->group_rank;
+    const size_t width = gather->width;
+    for (int held = 1; held < gather->comm->group_size; held *= 2) {
+        int mine = me & ~(held - 1);
+        int theirs = mine ^ held;
+        COT_MPI(MPI_Sendrecv(gather->rows + begins[mine] * width,
+                             cot_comm_int((begins[mine + held] - begins[mine]) * width),
+                             COT_MPI_REAL, me ^ held, 0, gather->rows + begins[theirs] * width,
+                             cot_comm_int((begins[theirs + held] - begins[theirs]) * width),
+                             COT_MPI_REAL, me ^ held, 0, gather->comm->group, MPI_STATUS_IGNORE));
+    }
+}
+
+void cot_gather_run(cot_gather *gather, const size_t *begins)
+{
+    const int members = gather->comm->group_size;
+    if (members == 1) return;
     if (gather->shared != NULL) {
         cot_shared_meet(gather->shared);
         return;
     }
-    for (int m = 0; m < gather->comm->group_size; m++) {
-        gather->counts[m] = cot_comm_int((batch->begins[m + 1] - batch->begins[m]) * gather->width);
-        gather->displs[m] = cot_comm_int(batch->begins[m] * gather->width);
+    if ((members & (members - 1)) == 0) {
+        gather_by_doubling(gather, begins);
+        return;
+    }
+    for (int m = 0; m < members; m++) {
+        gather->counts[m] = cot_comm_int((begins[m + 1] - begins[m]) * gather->width);
+        gather->displs[m] = cot_comm_int(begins[m] * gather->width);
     }
     COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, gather->rows, gather->counts,
                            gather->displs, COT_MPI_REAL, gather->comm->group));
 }
 
-size_t cot_gather_bytes(const cot_gather *gather, const cot_group_batch *batch)
+size_t cot_gather_bytes(const cot_gather *gather, const size_t *begins)
 {
     if (gather->shared != NULL) return 0;
     size_t others = (size_t)gather->comm->group_size - 1;
-    return others * batch->here * gather->width * sizeof(cot_real);
+    const size_t *mine = begins + gather->comm->group_rank;
+    return others * (mine[1] - mine[0]) * gather->width * sizeof(cot_real);
 }
 
 void cot_gather_wait(cot_gather *gather)

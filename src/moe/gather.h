@@ -24,20 +24,21 @@ cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t 
 
 typedef struct cot_gather cot_gather;
 
-/** Rows of `width` numbers for at most `samples` samples of the group; in shared memory where
- * the group is one node of at most `node_ranks` ranks (nodes.h). */
+/** Rows of `width` numbers for at most `samples` samples of the group, or as many other things that
+ * members have in turn; in shared memory where the group is one node of at most `node_ranks` ranks
+ * (nodes.h). */
 cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width,
                               size_t node_ranks);
 void cot_gather_destroy(cot_gather **gather);
 
-/** All rows [samples,width]; a rank writes those of its own samples before cot_gather_run, and
- * reads all behind it. Not collective. */
+/** All rows [samples,width]; member m writes those from begins[m] to begins[m + 1] before
+ * cot_gather_run, and reads all behind it. cot_gather_rows is not collective. */
 cot_real *cot_gather_rows(const cot_gather *gather);
-void cot_gather_run(cot_gather *gather, const cot_group_batch *batch);
+void cot_gather_run(cot_gather *gather, const size_t *begins);
 
 /** Bytes that this rank's rows are to others, in one cot_gather_run; 0 in shared memory. Not
  * collective. */
-size_t cot_gather_bytes(const cot_gather *gather, const cot_group_batch *batch);
+size_t cot_gather_bytes(const cot_gather *gather, const size_t *begins);
 
 /** Wait until all ranks have read what they need, before the next rows are written. */
 void cot_gather_wait(cot_gather *gather);

@@ -64,9 +64,11 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
         shape, options->activation, options->expert_bias, cot_exchange_owned_rows(layer->exchange),
         cot_exchange_expert_rows(layer->exchange), batching->hidden, params, prefix);
     cot_memory_mark(COT_MEMORY_ACTIVATIONS);
-    if (cot_plan_choose(batching->plan, shape) == COT_PLAN_TOKENS)
+    if (cot_plan_choose(batching->plan, shape) == COT_PLAN_TOKENS) {
         layer->tokens =
             cot_tokens_create(options, index, batching, comm, layer->router, layer->bank);
+        cot_params_gather(params, cot_router_phi(layer->router));
+    }
     cot_memory_mark(COT_MEMORY_TOKENS);
     layer->kept = cot_alloc(samples * shape->E, sizeof *layer->kept);
     layer->used = cot_alloc(shape->E, sizeof *layer->used);

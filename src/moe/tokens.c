@@ -88,8 +88,8 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     k->ledger = pass->ledger;
     memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_gather_run(k->x, &k->batch);
-    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, &k->batch));
+    cot_gather_run(k->x, k->begins);
+    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
     if (cot_router_normalizes(&k->options.router))
         cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
                            cot_gather_rows(k->x), k->xhat, k->x_inverse);
@@ -126,10 +126,10 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
             marks[(2 * i + 1) * T + t] = cot_dot(D, dy + token * D, k->y + token * D);
         }
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
-    cot_gather_run(k->dy, &k->batch);
-    cot_gather_run(k->marks, &k->batch);
+    cot_gather_run(k->dy, k->begins);
+    cot_gather_run(k->marks, k->begins);
     cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE,
-                    cot_gather_bytes(k->dy, &k->batch) + cot_gather_bytes(k->marks, &k->batch));
+                    cot_gather_bytes(k->dy, k->begins) + cot_gather_bytes(k->marks, k->begins));
 }
 
 /* sums [blocks] = the sum of dPhihat Phihat over a block's slots, each slot's own first. */
@@ -144,32 +144,43 @@ static void sum_blocks(const cot_tokens *k, cot_real *sums)
         sums[b] = cot_sum(k->blocks[b].slots, columns + k->blocks[b].slot);
 }
 
-/* This rank's share of the gradients of the scale and of Phi; with C = Xhat^T dL:
- *     ds = sum of C Phihat,  dPhihat = s C, through the normalization to dPhi
- * The columns of Phi that belong to other ranks' slots stay 0 here: the sum over the ranks puts
- * them together. */
+/* This rank's columns of the gradient of Phi, and its share of the scale's; with C = Xhat^T dL:
+ *     ds = sum of C Phihat,  dPhihat = s C, through the normalization to dPhi */
 static void finish_gradients(cot_tokens *k)
 {
     const size_t D = k->shape.D;
     const size_t numbers = D * k->slots;
-    const cot_real *dphi = k->dphi_hat;
-    cot_fill(k->phi->count, 0, k->phi->grad);
     if (k->scale != NULL) *k->scale->grad = 0;
-    if (!cot_router_learns(&k->options.router)) return;
-    if (cot_router_normalizes(&k->options.router)) {
-        k->dscale[0] = 0;
-        sum_blocks(k, k->dscale);
-        cot_tree_reduce(k->block_count, 1, k->dscale);
-        if (k->scale != NULL) *k->scale->grad = k->dscale[0];
-        cot_scale(numbers, tokens_scale_of(k), k->dphi_hat, k->dphi_hat);
-        cot_fill(numbers, 0, k->dphi);
-        cot_normalize_cols_backward(cot_router_l2_form(&k->options.router), D, k->slots, k->phi_hat,
-                                    k->phi_inverse, k->dphi_hat, k->dphi, k->columns);
-        dphi = k->dphi;
+    if (k->dphi == NULL) return;
+    cot_real *dphi = cot_columns_own(k->dphi, k->phi->grad);
+    if (!cot_router_normalizes(&k->options.router)) {
+        memcpy(dphi, k->dphi_hat, numbers * sizeof *dphi);
+        return;
     }
-    for (size_t d = 0; d < D; d++)
-        memcpy(k->phi->grad + d * k->S + k->first_slot, dphi + d * k->slots,
-               k->slots * sizeof *dphi);
+    k->dscale[0] = 0;
+    sum_blocks(k, k->dscale);
+    cot_tree_reduce(k->block_count, 1, k->dscale);
+    if (k->scale != NULL) *k->scale->grad = k->dscale[0];
+    cot_scale(numbers, tokens_scale_of(k), k->dphi_hat, k->dphi_hat);
+    cot_fill(numbers, 0, dphi);
+    cot_normalize_cols_backward(cot_router_l2_form(&k->options.router), D, k->slots, k->phi_hat,
+                                k->phi_inverse, k->dphi_hat, dphi, k->columns);
+}
+
+/* The columns of all ranks' slots, on all ranks. Nobody writes tokens of the next batch before all
+ * are done with these: where memory is shared, the ranks meet here. */
+static void finish_phi(cot_tokens *k)
+{
+    if (k->dphi == NULL) {
+        cot_gather_wait(k->x);
+        cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, 0);
+        cot_fill(k->phi->count, 0, k->phi->grad);
+    } else {
+        size_t sent = cot_columns_run(k->dphi, k->phi->grad);
+        cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, sent);
+        cot_columns_put(k->dphi, k->phi->grad);
+    }
+    cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
 }
 
 static cot_partial dmixed_part(const cot_tokens *k, size_t member)
@@ -262,7 +273,5 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
         finish_inputs(k, dx);
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     }
-    /* Nobody writes tokens of the next batch before all are done with these. */
-    cot_gather_wait(k->x);
-    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, 0);
+    finish_phi(k);
 }

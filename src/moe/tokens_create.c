@@ -74,7 +74,6 @@ static void take_routing_memory(cot_tokens *k, size_t samples)
     k->phi_hat = cot_alloc(numbers, sizeof(cot_real));
     k->phi_inverse = cot_alloc(k->slots, sizeof(cot_real));
     k->dphi_hat = cot_alloc(numbers, sizeof(cot_real));
-    k->dphi = cot_alloc(numbers, sizeof(cot_real));
     k->dispatch = cot_alloc(weights, sizeof(cot_real));
     k->combine = cot_alloc(weights, sizeof(cot_real));
     k->maxima = cot_alloc(samples * k->shape.T * k->block_count, sizeof(cot_real));
@@ -137,6 +136,8 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
     k->dmixed = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
+    if (cot_router_learns(&k->options.router))
+        k->dphi = cot_columns_create(k->comm, D, k->shape.E, k->shape.P, node_ranks);
     const cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max),
                               cot_parts_own(k->sum)};
     k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
@@ -205,13 +206,13 @@ void cot_tokens_destroy(cot_tokens **tokens)
     cot_free(k->maxima);
     cot_free(k->combine);
     cot_free(k->dispatch);
-    cot_free(k->dphi);
     cot_free(k->dphi_hat);
     cot_free(k->phi_inverse);
     cot_free(k->phi_hat);
     destroy_trees(k->dxhat_trees, group_grains(k));
     destroy_trees(k->dmixed_trees, group_grains(k));
     cot_partial_tree_destroy(&k->outputs);
+    cot_columns_destroy(&k->dphi);
     cot_parts_destroy(&k->dxhat);
     cot_parts_destroy(&k->dmixed);
     cot_parts_destroy(&k->sum);

@@ -4,6 +4,7 @@
 #ifndef COTERIE_MOE_TOKENS_STATE_H
 #define COTERIE_MOE_TOKENS_STATE_H
 
+#include "moe/columns.h"
 #include "moe/gather.h"
 #include "moe/partial.h"
 #include "moe/projected.h"
@@ -40,13 +41,13 @@ struct cot_tokens {
     size_t block_count, run_count;
     tokens_block *blocks;
     tokens_run *runs;
-    size_t *block_slots;       /* [blocks + 1]: first slot of each block, and the end */
-    bool joined;               /* products take the columns of all blocks at once */
-    size_t first_slot, slots;  /* this rank's, of all S */
-    cot_real *phi_hat;         /* [D,slots] */
-    cot_real *phi_inverse;     /* [slots] */
-    cot_real *dphi_hat, *dphi; /* [D,slots] */
-    size_t capacity;           /* samples of the group, at most */
+    size_t *block_slots;      /* [blocks + 1]: first slot of each block, and the end */
+    bool joined;              /* products take the columns of all blocks at once */
+    size_t first_slot, slots; /* this rank's, of all S */
+    cot_real *phi_hat;        /* [D,slots] */
+    cot_real *phi_inverse;    /* [slots] */
+    cot_real *dphi_hat;       /* [D,slots] */
+    size_t capacity;          /* samples of the group, at most */
     /* Weights lie by runs, [runs][capacity,T,slots of the run]: dispatch weights; and exp(L - max
      * of the block), which become combine weights in the backward pass, then dL. */
     cot_real *dispatch, *combine;
@@ -54,6 +55,7 @@ struct cot_tokens {
     cot_gather *x, *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; NULL where not needed */
+    cot_columns *dphi;                 /* NULL where nothing learns from logits */
     cot_partial_tree *outputs;
     cot_partial_tree **dmixed_trees, **dxhat_trees; /* one a grain */
     cot_real *xhat, *x_inverse;                     /* [B,T,D], [B,T]; NULL without normalization */

@@ -9,8 +9,8 @@ struct cot_params {
     size_t first_expert, end_expert;
     size_t count, capacity;
     cot_param **list; /* pointers, so that a parameter stays in place when the list grows */
-    size_t replicated_size, sharded_size;
-    cot_real *values, *grads; /* [replicated | sharded] */
+    size_t summed_size, replicated_size, sharded_size;
+    cot_real *values, *grads; /* [summed | gathered | sharded] */
 };
 
 cot_params *cot_params_create(size_t first_expert, size_t end_expert)
@@ -82,11 +82,22 @@ cot_param *cot_params_add(cot_params *params, const cot_param_spec *spec)
     param->init_scale = spec->init_scale;
     param->decay = spec->decay;
     param->frozen = spec->frozen;
-    if (param->placement == COT_REPLICATED)
-        params->replicated_size += param->count;
-    else
+    if (param->placement == COT_SHARDED) {
         params->sharded_size += param->count;
+    } else {
+        params->replicated_size += param->count;
+        params->summed_size += param->count;
+    }
     return param;
+}
+
+void cot_params_gather(cot_params *params, const cot_param *param)
+{
+    cot_param *mine = cot_params_find(params, param->name);
+    COT_ASSERT(params->values == NULL && mine == param && param->placement == COT_REPLICATED);
+    if (param->gathered) return;
+    mine->gathered = true;
+    params->summed_size -= param->count;
 }
 
 void cot_params_allocate(cot_params *params)
@@ -97,13 +108,18 @@ void cot_params_allocate(cot_params *params)
     cot_memory_mark(COT_MEMORY_PARAMETERS);
     params->grads = cot_alloc(total, sizeof *params->grads);
     cot_memory_mark(COT_MEMORY_GRADIENTS);
-    size_t next[] = {[COT_REPLICATED] = 0, [COT_SHARDED] = params->replicated_size};
+    size_t summed = 0;
+    size_t gathered = params->summed_size;
+    size_t sharded = params->replicated_size;
     for (size_t i = 0; i < params->count; i++) {
         cot_param *param = params->list[i];
-        param->offset = next[param->placement];
+        size_t *next = param->placement == COT_SHARDED ? &sharded
+                       : param->gathered               ? &gathered
+                                                       : &summed;
+        param->offset = *next;
         param->value = params->values + param->offset;
         param->grad = params->grads + param->offset;
-        next[param->placement] += param->count;
+        *next += param->count;
     }
 }
 
@@ -149,6 +165,11 @@ cot_param *cot_params_find(const cot_params *params, const char *name)
     for (size_t i = 0; i < params->count; i++)
         if (strcmp(params->list[i]->name, name) == 0) return params->list[i];
     return NULL;
+}
+
+size_t cot_params_summed_size(const cot_params *params)
+{
+    return params->summed_size;
 }
 
 size_t cot_params_replicated_size(const cot_params *params)

@@ -19,10 +19,11 @@ typedef struct trial {
     bool lacks; /* messages of a kind that could not be measured */
 } trial;
 
-/* Loading samples, the head, sums and updates are the same by either plan. */
+/* Loading samples, the head and updates are the same by either plan. */
 static bool decides(const operation *o)
 {
-    return o->phase >= COT_PHASE_ROUTE && o->phase <= COT_PHASE_COMBINE;
+    bool of_layer = o->phase >= COT_PHASE_ROUTE && o->phase <= COT_PHASE_COMBINE;
+    return of_layer || o->phase == COT_PHASE_SUMS;
 }
 
 /* A kernel of exactly these sizes, or of part of them where they are large. */
@@ -125,7 +126,8 @@ static cot_status measure(cot_experiment *ex)
     double tokens = milliseconds * t.seconds[COT_PLAN_TOKENS];
     ex->batching.plan = tokens < slots ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
     snprintf(ex->why, sizeof ex->why,
-             "as timed here: %.2f ms a step in the layers by slots, %.2f by tokens", slots, tokens);
+             "as timed here: %.2f ms a step in layers and sums by slots, %.2f by tokens", slots,
+             tokens);
     return COT_OK;
 }
 

@@ -81,7 +81,7 @@ static void take_batch_memory(cot_experiment *ex)
     ex->doutputs = cot_alloc(capacity * ex->outputs, sizeof *ex->doutputs);
     ex->scores = cot_alloc((cot_shard_size(ex->batching.grains, ranks, rank) + 1) * COT_SCORES,
                            sizeof *ex->scores);
-    ex->sums = cot_ordered_sum_create(ex->comm->world, COT_SCORES, true);
+    ex->sums = cot_ordered_sum_create(ex->comm->world, 0, true, 1);
     cot_memory_mark(COT_MEMORY_ACTIVATIONS);
 }
 

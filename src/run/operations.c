@@ -154,10 +154,24 @@ static void sum_by_halves(pass_work *w, const peers *to, double ranks, double nu
     }
 }
 
-/* cot_ordered_sum_real: reduce-scatter, additions, all-gather. */
-static void ordered_sum(pass_work *w, const peers *to, double ranks, double numbers)
+/* Every rank copies its part, adds up a segment, and copies the sum. */
+static void sum_in_shared_memory(pass_work *w, double ranks, double numbers)
 {
+    work_add(w, COT_KERNEL_COPY, numbers, 1, 1, 2);
+    work_add(w, COT_KERNEL_ADD, numbers / ranks, 1, 1, ranks - 1);
+    work_add(w, COT_KERNEL_COPY, numbers / ranks, 1, 1, 1);
+    work_add(w, COT_KERNEL_BARRIER, log2(ranks), 1, 1, 2);
+}
+
+/* Reduce-scatter, additions, all-gather. */
+void work_sum(pass_work *w, const peers *to, double ranks, double numbers)
+{
+    const size_t most = w->batching->node_ranks;
     if (ranks == 1) return;
+    if (w->ordered && to->between == 0 && (most == 0 || ranks <= (double)most)) {
+        sum_in_shared_memory(w, ranks, numbers);
+        return;
+    }
     if (exp2(floor(log2(ranks))) == ranks) {
         sum_by_halves(w, to, ranks, numbers);
         return;
@@ -167,7 +181,7 @@ static void ordered_sum(pass_work *w, const peers *to, double ranks, double numb
     work_add(w, COT_KERNEL_ADD, numbers / ranks, 1, 1, ranks - 1);
 }
 
-static void sums(pass_work *w, const cot_experiment *ex, const peers *world, const peers *replicas)
+static void sums(pass_work *w, const cot_experiment *ex)
 {
     const cot_comm *comm = ex->comm;
     double replicated = (double)cot_params_replicated_size(ex->params);
@@ -175,12 +189,13 @@ static void sums(pass_work *w, const cot_experiment *ex, const peers *world, con
     double scores = (double)COT_SCORES * sizeof(double);
     double times = w->times;
     w->phase = COT_PHASE_SUMS;
-    ordered_sum(w, world, comm->size, replicated);
-    work_add(w, COT_KERNEL_COPY, replicated, 1, 1, 1);
-    work_send(w, world, scores);
+    work_sum(w, &w->world, comm->size, (double)cot_params_summed_size(ex->params));
+    if (times > 1) work_add(w, COT_KERNEL_ADD, replicated, 1, 1, 1);
+    work_send(w, &w->world, scores);
     w->times = 1;
-    work_add(w, COT_KERNEL_COPY, replicated + sharded, 1, 1, 1);
-    ordered_sum(w, replicas, comm->replica_count, sharded);
+    if (times > 1) work_add(w, COT_KERNEL_COPY, replicated, 1, 1, 1);
+    work_add(w, COT_KERNEL_COPY, sharded, 1, 1, 1); /* filled with 0 */
+    work_sum(w, &w->replicas, comm->replica_count, sharded);
     for (size_t i = 0; i < cot_params_count(ex->params); i++) {
         const cot_param *param = cot_params_at(ex->params, i);
         bool shard = param->placement == COT_SHARDED;
@@ -217,28 +232,30 @@ void operations_of_step(const cot_experiment *ex, int ranks_on_node, operations 
     cot_grains group = cot_grains_of(batching->max_batch, batching->grains,
                                      (size_t)comm->replica_count, (size_t)comm->replica);
     int first = comm->replica * comm->group_size;
-    peers world = peers_of(comm, 0, comm->size, 1, ranks_on_node);
-    peers replicas =
-        peers_of(comm, comm->group_rank, comm->replica_count, comm->group_size, ranks_on_node);
     list_out->count = 0;
-    pass_work w = {.list = list_out,
-                   .times = (double)recipe->train.accumulate,
-                   .moe = &moe,
-                   .comm = comm,
-                   .batching = batching,
-                   .shares = comm->group_size > 1 && cot_exchange_nodes(cot_soft_moe_exchange(
-                                                         cot_model_layer(ex->model, 0))) == 1,
-                   .here = (double)cot_grains_size(&here),
-                   .grains = (double)(here.end - here.first),
-                   .group = (double)cot_grains_size(&group),
-                   .group_grains = (double)(group.end - group.first),
-                   .experts = (double)cot_shard_size(moe.shape.E, (size_t)comm->group_size,
-                                                     (size_t)comm->group_rank),
-                   .members = peers_of(comm, first, comm->group_size, 1, ranks_on_node)};
+    pass_work w = {
+        .list = list_out,
+        .times = (double)recipe->train.accumulate,
+        .moe = &moe,
+        .comm = comm,
+        .batching = batching,
+        .shares = comm->group_size > 1 &&
+                  cot_exchange_nodes(cot_soft_moe_exchange(cot_model_layer(ex->model, 0))) == 1,
+        .here = (double)cot_grains_size(&here),
+        .grains = (double)(here.end - here.first),
+        .group = (double)cot_grains_size(&group),
+        .group_grains = (double)(group.end - group.first),
+        .experts =
+            (double)cot_shard_size(moe.shape.E, (size_t)comm->group_size, (size_t)comm->group_rank),
+        .world = peers_of(comm, 0, comm->size, 1, ranks_on_node),
+        .members = peers_of(comm, first, comm->group_size, 1, ranks_on_node),
+        .replicas =
+            peers_of(comm, comm->group_rank, comm->replica_count, comm->group_size, ranks_on_node),
+        .ordered = recipe->parallel.reproducible};
     load_samples(&w, ex);
     layers(&w, ex);
     head(&w, ex);
-    sums(&w, ex, &world, &replicas);
+    sums(&w, ex);
     update(&w, ex);
 }
 

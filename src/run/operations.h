@@ -45,7 +45,8 @@ typedef struct pass_work {
     double here, grains; /* samples and grains of this rank */
     double group, group_grains;
     double experts; /* of this rank */
-    peers members;
+    peers world, members, replicas;
+    bool ordered; /* sums over ranks */
     const cot_batching *batching;
 } pass_work;
 
@@ -61,6 +62,9 @@ void work_send(pass_work *w, const peers *to, double bytes);
 
 /** Add a meeting of the expert group in shared memory, or the same number of messages. */
 void work_exchange(pass_work *w, double bytes);
+
+/** Add cot_ordered_sum_real over `ranks` ranks, these and this one, each with as many numbers. */
+void work_sum(pass_work *w, const peers *to, double ranks, double numbers);
 
 /** cot_expert_bank_load and cot_expert_bank_finish. */
 void work_load_experts(pass_work *w);

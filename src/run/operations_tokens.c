@@ -191,7 +191,7 @@ static void logits_backward(pass_work *w, const unit *u)
     if (w->learns_input) work_add(w, COT_KERNEL_GEMM_NT, u->n, u->D, u->slots, u->units);
     if (!cot_router_learns(router)) return;
     work_add(w, COT_KERNEL_GEMM_TN, u->D, u->run, u->n, u->runs * u->grains);
-    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 4);
+    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 3); /* dot, scale and fill */
     if (cot_router_normalizes(router))
         work_add(w, COT_KERNEL_NORMALIZE_COLS_BACKWARD, u->D, u->all, 1, 1);
 }
@@ -212,6 +212,20 @@ static void inputs_backward(pass_work *w, const unit *u)
         work_add(w, COT_KERNEL_NORMALIZE_ROWS_BACKWARD, w->here * u->T, u->D, 1, 1);
 }
 
+/* Columns of Phi's gradient: summed over replicas, and gathered. */
+static void gather_phi(pass_work *w)
+{
+    const cot_moe_shape *shape = &w->moe->shape;
+    const double all = (double)(shape->D * shape->E * shape->P);
+    const double own = w->experts * (double)(shape->D * shape->P);
+    w->phase = COT_PHASE_EXCHANGE;
+    work_sum(w, &w->replicas, w->comm->replica_count, own);
+    if (w->comm->group_size == 1) return;
+    work_exchange(w, own * sizeof(cot_real));
+    w->phase = COT_PHASE_ROUTE;
+    work_add(w, COT_KERNEL_COPY, all, 1, 1, 1);
+}
+
 void work_by_tokens(pass_work *w)
 {
     const unit u = unit_of(w);
@@ -225,5 +239,8 @@ void work_by_tokens(pass_work *w)
     experts_backward(w, &u);
     logits_backward(w, &u);
     inputs_backward(w, &u);
-    if (w->shares) work_exchange(w, 0); /* nobody writes the next tokens before all are done */
+    if (cot_router_learns(&w->moe->router))
+        gather_phi(w);
+    else if (w->shares)
+        work_exchange(w, 0); /* nobody writes the next tokens before all are done */
 }

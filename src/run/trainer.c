@@ -23,7 +23,11 @@ static void create_optimizer(trainer *t)
 {
     cot_params *params = t->experiment->params;
     cot_memory_mark(COT_MEMORY_OTHER);
-    t->gradients = cot_gradients_create(t->comm, params, t->recipe->parallel.reproducible);
+    t->gradients = cot_gradients_create(
+        t->comm, params,
+        &(cot_gradients_options){.ordered = t->recipe->parallel.reproducible,
+                                 .node_ranks = t->experiment->batching.node_ranks,
+                                 .most_batches = t->recipe->train.accumulate});
     t->norms = cot_norms_create(t->comm, params);
     cot_memory_mark(COT_MEMORY_GRADIENTS);
     t->optimizer = cot_optimizer_create(&t->recipe->optimizer, params);

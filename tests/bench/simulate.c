@@ -4,6 +4,7 @@
  * which run unchanged, every rank a thread of one process. Arithmetic is not done: the time that it
  * would take passes on the simulated clock. tests/bench/simulate builds and runs this;
  * docs/scaling.md has the method. Prints one JSON object. */
+#include "moe/columns.h"
 #include "moe/gather.h"
 
 #include <coterie/exchange.h>
@@ -50,6 +51,7 @@ typedef struct rank_state {
     cot_exchange *exchange;    /* NULL: by tokens */
     cot_gather *x, *dy, *marks;
     cot_parts *numerators, *max, *sum;
+    cot_columns *dphi;
     cot_group_batch group;
     size_t *begins;
     cot_params *params;
@@ -134,7 +136,7 @@ static void step_by_slots(rank_state *s)
 
 static void step_by_tokens(rank_state *s)
 {
-    cot_gather_run(s->x, &s->group);
+    cot_gather_run(s->x, s->begins);
     mark(s, EXCHANGE);
     multiply(s, 3 * mixing(s) + 2 * expert(s));
     cot_parts_run(s->numerators, &s->group);
@@ -144,11 +146,11 @@ static void step_by_tokens(rank_state *s)
     merge(s, (size_t)s->comm->group_size * s->here * s->T * (s->D + 2));
     mark(s, MERGE);
     multiply(s, head(s));
-    cot_gather_run(s->dy, &s->group);
-    cot_gather_run(s->marks, &s->group);
+    cot_gather_run(s->dy, s->begins);
+    cot_gather_run(s->marks, s->begins);
     mark(s, EXCHANGE);
     multiply(s, 4 * mixing(s) + 4 * expert(s));
-    cot_gather_wait(s->x);
+    cot_columns_run(s->dphi, cot_params_at(s->params, 0)->grad);
     mark(s, EXCHANGE);
 }
 
@@ -156,10 +158,9 @@ static void sum_gradients(rank_state *s)
 {
     enum { SCORES = 3 };
     double scores[SCORES] = {0};
-    size_t replicated = cot_params_replicated_size(s->params);
     cot_gradients_begin(s->gradients);
     cot_gradients_add_batch(s->gradients);
-    merge(s, replicated);
+    merge(s, cot_params_summed_size(s->params));
     cot_ordered_sum_doubles(s->scores, SCORES, scores);
     cot_gradients_finish(s->gradients);
     cot_norms_measure(s->norms, cot_params_grads(s->params));
@@ -168,7 +169,7 @@ static void sum_gradients(rank_state *s)
 
 /* ---- creation ---- */
 
-static void create_params(rank_state *s)
+static void create_params(rank_state *s, bool by_tokens, size_t node_ranks)
 {
     size_t ranks = (size_t)s->comm->group_size;
     size_t me = (size_t)s->comm->group_rank;
@@ -187,10 +188,12 @@ static void create_params(rank_state *s)
          .placement = COT_SHARDED},
         {.name = "head.w", .axes = "I,O", .dims = {s->T * s->D, s->outputs}}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) cot_params_add(s->params, &specs[i]);
+    if (by_tokens) cot_params_gather(s->params, cot_params_at(s->params, 0));
     cot_params_allocate(s->params);
-    s->gradients = cot_gradients_create(s->comm, s->params, true);
+    s->gradients =
+        cot_gradients_create(s->comm, s->params, &(cot_gradients_options){true, node_ranks, 1});
     s->norms = cot_norms_create(s->comm, s->params);
-    s->scores = cot_ordered_sum_create(s->comm->world, 0, true);
+    s->scores = cot_ordered_sum_create(s->comm->world, 0, true, 1);
 }
 
 static void create_gathers(rank_state *s, size_t grains, size_t node_ranks)
@@ -206,6 +209,7 @@ static void create_gathers(rank_state *s, size_t grains, size_t node_ranks)
     s->numerators = cot_parts_create(c, s->batch, s->here, T * D, node_ranks);
     s->max = cot_parts_create(c, s->batch, s->here, T, node_ranks);
     s->sum = cot_parts_create(c, s->batch, s->here, T, node_ranks);
+    s->dphi = cot_columns_create(c, D, s->E, s->P, node_ranks);
 }
 
 static void create(rank_state *s, const cot_comm *comm, const setting *set)
@@ -223,8 +227,9 @@ static void create(rank_state *s, const cot_comm *comm, const setting *set)
     size_t grains = (size_t)comm->size; /* one a rank */
     size_t node_ranks = (size_t)set[NODE_RANKS].value;
     s->batch = s->here * grains;
-    create_params(s);
-    if (set[BY_TOKENS].value > 0) {
+    bool by_tokens = set[BY_TOKENS].value > 0;
+    create_params(s, by_tokens, node_ranks);
+    if (by_tokens) {
         create_gathers(s, grains, node_ranks);
         return;
     }
@@ -235,6 +240,7 @@ static void create(rank_state *s, const cot_comm *comm, const setting *set)
 static void destroy(rank_state *s)
 {
     cot_exchange_destroy(&s->exchange);
+    cot_columns_destroy(&s->dphi);
     cot_parts_destroy(&s->sum);
     cot_parts_destroy(&s->max);
     cot_parts_destroy(&s->numerators);

@@ -44,6 +44,19 @@ class Shapes:
         member = rank % self.members
         return cut(self.experts, self.members, member + 1) - cut(self.experts, self.members, member)
 
+    def ordered(self, numbers, ranks, rank):
+        """Of an ordered sum."""
+        if not self.messages:
+            return 0
+        if ranks & (ranks - 1) == 0:  # by halving, and the same way back
+            sent, held = 0, numbers
+            for bit in range(ranks.bit_length() - 1):
+                sent += held
+                held = held - held // 2 if rank >> bit & 1 else held // 2
+            return REAL * sent
+        own = cut(numbers, ranks, rank + 1) - cut(numbers, ranks, rank)
+        return REAL * (numbers - own + (ranks - 1) * own)
+
     def exchange(self, samples, rank, layer):
         """Of one micro-batch."""
         if not self.messages:
@@ -58,27 +71,18 @@ class Shapes:
         parts = tokens + 2 * TOKENS         # numerators, maximum and sum
         if layer > 0 or self.embed:         # gradients of the layer's input
             parts += tokens * (2 if self.logits else 1)
-        return REAL * ((self.members - 1) * here * gathered + others * parts)
+        columns = self.width * self.owned(rank)  # of Phi's gradient: summed over replicas, and gathered
+        phi = self.ordered(columns, self.replicas, rank // self.members) + REAL * (self.members - 1) * columns
+        return REAL * ((self.members - 1) * here * gathered + others * parts) + phi
 
     def sums(self, pieces, rank):
-        layer = self.width * self.experts + 1
-        replicated = self.embed * PIXELS + self.layers * layer + TOKENS * self.width * CLASSES
+        layer = 1 + (0 if self.tokens_plan else self.width * self.experts)
+        summed = self.embed * PIXELS + self.layers * layer + TOKENS * self.width * CLASSES
         owned = self.owned(rank)
         sharded = self.layers * 2 * owned * self.width * self.hidden
-
-        def ordered(numbers, ranks, rank):
-            if ranks & (ranks - 1) == 0:  # by halving, and the same way back
-                sent, held = 0, numbers
-                for bit in range(ranks.bit_length() - 1):
-                    sent += held
-                    held = held - held // 2 if rank >> bit & 1 else held // 2
-                return REAL * sent
-            own = cut(numbers, ranks, rank + 1) - cut(numbers, ranks, rank)
-            return REAL * (numbers - own + (ranks - 1) * own)
-
-        batch = ordered(replicated, self.ranks, rank) + (self.ranks - 1) * SCORES * DOUBLE
+        batch = self.ordered(summed, self.ranks, rank) + (self.ranks - 1) * SCORES * DOUBLE
         norms = self.layers * 2 * (self.members - 1) * owned * DOUBLE
-        return pieces * batch + ordered(sharded, self.replicas, rank // self.members) + norms
+        return pieces * batch + self.ordered(sharded, self.replicas, rank // self.members) + norms
 
     def of_step(self, step):
         """{(phase, layer): bytes by rank}; steps count from 0."""

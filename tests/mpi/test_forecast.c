@@ -140,8 +140,12 @@ static void bytes_follow_from_the_shapes(void **state)
     const double away = 3.0 / 4;
     assert_close_double(slots->bytes[COT_PHASE_EXCHANGE], 4 * sizeof(cot_real) * b * 24 * away * D,
                         1e-12, 0);
+    const double columns = 24.0 / 4 * D; /* of the gradient of Phi, to all */
     assert_close_double(tokens->bytes[COT_PHASE_EXCHANGE],
-                        3 * sizeof(cot_real) * b * (3 * T * D + 4 * T), 1e-12, 0);
+                        3 * sizeof(cot_real) * (b * (3 * T * D + 4 * T) + columns), 1e-12, 0);
+    /* What needs no sum by tokens: half of all, and half of that, there and back. */
+    assert_close_double(slots->bytes[COT_PHASE_SUMS] - tokens->bytes[COT_PHASE_SUMS],
+                        2 * 0.75 * 24 * D * sizeof(cot_real), 1e-12, 0);
     assert_false(choice.has_best);
     assert_false(slots->shares_memory);
     assert_int_equal(choice.asked.settings.exchange, COT_PLAN_SLOTS);

@@ -77,7 +77,7 @@ static void check_gather(int replicas, bool messages)
         for (size_t i = b.begin; i < b.begin + b.here; i++)
             for (size_t k = 0; k < WIDTH; k++)
                 rows[i * WIDTH + k] = tag(round, (size_t)f.comm->group_rank, i, k);
-        cot_gather_run(gather, &b);
+        cot_gather_run(gather, b.begins);
         bool right = true;
         for (size_t i = 0; i < b.samples; i++)
             for (size_t k = 0; k < WIDTH; k++)

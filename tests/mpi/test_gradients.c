@@ -10,16 +10,16 @@
 #include <math.h>
 #include <string.h>
 
-enum { EXPERTS = 5, PER_EXPERT = 6, REPLICATED = 23, BATCHES = 3 };
+enum { EXPERTS = 5, PER_EXPERT = 6, REPLICATED = 23, GATHERED = 4, BATCHES = 3 };
 
 typedef struct fixture {
     cot_comm *comm;
     cot_params *params;
-    cot_param *replicated, *experts;
+    cot_param *replicated, *gathered, *experts;
     cot_gradients *gradients;
 } fixture;
 
-static void create(fixture *f, int replicas, bool ordered)
+static void create(fixture *f, int replicas, bool ordered, size_t node_ranks)
 {
     f->comm = comm_of_world(replicas);
     size_t members = (size_t)f->comm->group_size;
@@ -32,8 +32,12 @@ static void create(fixture *f, int replicas, bool ordered)
                                                              .placement = COT_SHARDED});
     f->replicated = cot_params_add(
         f->params, &(cot_param_spec){.name = "w", .axes = "D", .dims = {REPLICATED}});
+    f->gathered = cot_params_add(
+        f->params, &(cot_param_spec){.name = "gathered", .axes = "D", .dims = {GATHERED}});
+    cot_params_gather(f->params, f->gathered);
     cot_params_allocate(f->params);
-    f->gradients = cot_gradients_create(f->comm, f->params, ordered);
+    f->gradients = cot_gradients_create(f->comm, f->params,
+                                        &(cot_gradients_options){ordered, node_ranks, BATCHES});
 }
 
 static void destroy(fixture *f)
@@ -66,6 +70,7 @@ static void step(fixture *f)
         cot_real all[EXPERTS * PER_EXPERT];
         draw_share(batch, (size_t)f->comm->rank, f->replicated->grad);
         draw_experts(batch, (size_t)f->comm->replica, all);
+        for (size_t i = 0; i < GATHERED; i++) f->gathered->grad[i] = (cot_real)(batch + i);
         for (size_t i = 0; i < experts->count; i++)
             experts->grad[i] += all[experts->first_row * PER_EXPERT + i];
         cot_gradients_add_batch(f->gradients);
@@ -110,13 +115,13 @@ static bool close_to(const cot_real *a, const cot_real *b, size_t n)
     return true;
 }
 
-static void check(int replicas, bool ordered)
+static void check(int replicas, bool ordered, size_t node_ranks)
 {
     if (rank_count() % replicas != 0) return;
     fixture f;
     cot_real want[REPLICATED];
     cot_real want_experts[EXPERTS * PER_EXPERT];
-    create(&f, replicas, ordered);
+    create(&f, replicas, ordered, node_ranks);
     replicated_serially((size_t)rank_count(), want);
     experts_serially((size_t)replicas, want_experts);
     const cot_real *mine = want_experts + f.experts->first_row * PER_EXPERT;
@@ -127,6 +132,8 @@ static void check(int replicas, bool ordered)
             assert_on_every_rank(same_bits(f.experts->grad, mine, f.experts->count));
         }
         assert_on_every_rank(close_to(f.replicated->grad, want, REPLICATED));
+        for (size_t i = 0; i < GATHERED; i++) /* micro-batches add, ranks do not */
+            assert_true(f.gathered->grad[i] == (cot_real)(0 + 1 + 2 + BATCHES * i));
         assert_on_every_rank(close_to(f.experts->grad, mine, f.experts->count));
     }
     destroy(&f);
@@ -135,13 +142,14 @@ static void check(int replicas, bool ordered)
 static void sums_run_in_the_promised_order(void **state)
 {
     (void)state;
-    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, true);
+    for (int replicas = 1; replicas <= 4; replicas++)
+        for (size_t node_ranks = 0; node_ranks < 3; node_ranks++) check(replicas, true, node_ranks);
 }
 
 static void without_order_to_rounding(void **state)
 {
     (void)state;
-    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, false);
+    for (int replicas = 1; replicas <= 4; replicas++) check(replicas, false, 0);
 }
 
 static const struct CMUnitTest tests[] = {

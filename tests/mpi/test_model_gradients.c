@@ -64,8 +64,10 @@ static void create(setup *s, const fixture *f)
     cot_params_initialize(s->params, 3);
     cot_param *scale = cot_params_find(s->params, "moe.0.scale");
     if (scale != NULL) scale->value[0] = 1.7;
-    s->gradients = cot_gradients_create(s->comm, s->params, true);
-    s->sums = cot_ordered_sum_create(s->comm->world, 1, true);
+    s->gradients = cot_gradients_create(
+        s->comm, s->params,
+        &(cot_gradients_options){.ordered = true, .most_batches = f->accumulate});
+    s->sums = cot_ordered_sum_create(s->comm->world, 1, true, 1);
     s->doutputs = cot_alloc(BATCH * s->outputs, sizeof(cot_real));
 }
 

@@ -32,10 +32,9 @@ static void sum_serially(int ranks, size_t n, cot_real *total)
     cot_free(parts);
 }
 
-static void sums_are_the_serial_tree(void **state)
+static void check_sums(size_t node_ranks)
 {
-    (void)state;
-    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, true);
+    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, true, node_ranks);
     for (size_t i = 0; i < SIZES; i++) {
         cot_real part[MOST];
         cot_real before[MOST];
@@ -50,6 +49,34 @@ static void sums_are_the_serial_tree(void **state)
     }
     cot_ordered_sum_destroy(&sum);
     assert_null(sum);
+}
+
+/* By messages, and in shared memory. */
+static void sums_are_the_serial_tree(void **state)
+{
+    (void)state;
+    check_sums(1);
+    check_sums(0);
+}
+
+/* One sum after the other, and nobody waits between them: what a rank has is not overwritten before
+ * the others have read it. */
+static void sums_follow_each_other(void **state)
+{
+    (void)state;
+    enum { SUMS = 300, N = 64 };
+    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, N, true, 0);
+    const size_t ranks = (size_t)rank_count();
+    bool right = true;
+    for (size_t i = 0; i < SUMS; i++) {
+        cot_real values[N];
+        for (size_t k = 0; k < N; k++) values[k] = (cot_real)(i + (size_t)rank_here());
+        cot_ordered_sum_real(sum, N, values, values);
+        for (size_t k = 0; k < N; k++)
+            right = right && values[k] == (cot_real)(ranks * i + ranks * (ranks - 1) / 2);
+    }
+    assert_on_every_rank(right);
+    cot_ordered_sum_destroy(&sum);
 }
 
 /* On three ranks, (a + b) + c is not what every order gives; the test above must be able to see
@@ -70,10 +97,9 @@ static void another_order_gives_other_bits(void **state)
 }
 
 /* An element's sum is the same in an array of another length, where segments are cut elsewhere. */
-static void segments_do_not_matter(void **state)
+static void check_segments(size_t node_ranks)
 {
-    (void)state;
-    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, true);
+    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, true, node_ranks);
     cot_real part[MOST];
     cot_real whole[MOST];
     cot_real head[MOST];
@@ -86,6 +112,13 @@ static void segments_do_not_matter(void **state)
     cot_ordered_sum_destroy(&sum);
 }
 
+static void segments_do_not_matter(void **state)
+{
+    (void)state;
+    check_segments(1);
+    check_segments(0);
+}
+
 static double draw_double(int rank, size_t i)
 {
     return sin((double)((size_t)rank * 97 + i + 1)) * pow(10, (double)((size_t)rank + i) - 2);
@@ -96,7 +129,7 @@ static void doubles_too(void **state)
     (void)state;
     enum { N = 600 }; /* more than is gathered at a time */
     size_t ranks = (size_t)rank_count();
-    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, 1, true);
+    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, 1, true, 1);
     for (size_t n = 0; n <= N; n += 8) {
         double values[N];
         double *want = cot_alloc(ranks * N, sizeof *want);
@@ -116,7 +149,7 @@ static void doubles_too(void **state)
 static void without_order_to_rounding(void **state)
 {
     (void)state;
-    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, false);
+    cot_ordered_sum *sum = cot_ordered_sum_create(MPI_COMM_WORLD, MOST, false, 0);
     double tolerance = (double)COT_REAL_EPSILON * 5 * 1001 * rank_count() * rank_count();
     for (size_t i = 0; i < SIZES; i++) {
         cot_real part[MOST];
@@ -134,8 +167,11 @@ static void without_order_to_rounding(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(sums_are_the_serial_tree),  cmocka_unit_test(another_order_gives_other_bits),
-    cmocka_unit_test(segments_do_not_matter),    cmocka_unit_test(doubles_too),
+    cmocka_unit_test(sums_are_the_serial_tree),
+    cmocka_unit_test(sums_follow_each_other),
+    cmocka_unit_test(another_order_gives_other_bits),
+    cmocka_unit_test(segments_do_not_matter),
+    cmocka_unit_test(doubles_too),
     cmocka_unit_test(without_order_to_rounding),
 };
 

@@ -42,7 +42,7 @@ static void create(fixture *f, cot_comm *comm, bool classes)
                                              .keeps = &keeps,
                                              .share_by_class = true,
                                              .grains = drawn_grains_here(comm)};
-    f->sums = cot_ordered_sum_create(comm->world, 1, true);
+    f->sums = cot_ordered_sum_create(comm->world, 1, true, 1);
     f->stats = cot_routing_stats_create(&f->options);
 }
 
@@ -371,7 +371,7 @@ static bool holds_known(cot_comm *comm, bool specialized, const known *want)
                                                               .classes = CLASSES,
                                                               .keeps = &one,
                                                               .grains = 1});
-    cot_ordered_sum *sums = cot_ordered_sum_create(comm->world, 1, true);
+    cot_ordered_sum *sums = cot_ordered_sum_create(comm->world, 1, true, 1);
     for (size_t i = 0; i < SAMPLES; i++) {
         cot_real combine[TOKENS * CLASSES] = {0};
         const cot_real dispatch[] = {(cot_real)0.5, (cot_real)0.5, (cot_real)0.5, (cot_real)0.5};

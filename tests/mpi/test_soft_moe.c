@@ -22,7 +22,7 @@ void *aligned_alloc(size_t alignment, size_t size)
     return posix_memalign(&memory, alignment, size) == 0 ? memory : NULL;
 }
 
-enum { T = 3, H = 4, GRAINS = 8, MOST_BATCH = 22 };
+enum { T = 3, H = 4, GRAINS = 8, MOST_BATCH = 22, MICRO_BATCHES = 2 };
 
 /* The width of a token: short, or so long that products of several blocks' columns are made at
  * once.
@@ -69,7 +69,10 @@ static void create_with(side *s, const fixture *f, cot_comm *comm, cot_batching 
     s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 11);
-    s->gradients = cot_gradients_create(comm, s->params, true);
+    s->gradients = cot_gradients_create(comm, s->params,
+                                        &(cot_gradients_options){.ordered = true,
+                                                                 .node_ranks = batching.node_ranks,
+                                                                 .most_batches = MICRO_BATCHES});
     const size_t here = MOST_BATCH * per_sample();
     cot_real **const arrays[] = {&s->x, &s->y, &s->dy, &s->dx, &s->whole_y, &s->whole_dx};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
@@ -169,11 +172,11 @@ static void forward(side *s, size_t samples, cot_selector *selector)
     gather_samples(s, samples, s->y, s->whole_y);
 }
 
-/* One step of two micro-batches. */
+/* One step. */
 static void run(side *s, size_t samples)
 {
     cot_gradients_begin(s->gradients);
-    for (int batch = 0; batch < 2; batch++) {
+    for (int batch = 0; batch < MICRO_BATCHES; batch++) {
         forward(s, samples, NULL);
         cot_soft_moe_backward(s->layer, s->dy, s->dx);
         cot_gradients_add_batch(s->gradients);
@@ -370,32 +373,39 @@ static void recomputed_like_kept(void **state)
 
 /* Two replicas sum gradients by halves of the batch, which is another order than one group's: equal
  * to rounding, and to the bit on other numbers of ranks with two replicas. */
+static void check_replicas(const fixture *f, MPI_Comm pair, cot_plan plan, size_t node_ranks)
+{
+    side all;
+    side two;
+    side alone;
+    cot_comm *comm_of_pair = NULL;
+    assert_int_equal(cot_comm_create(pair, 2, &comm_of_pair), COT_OK);
+    create_over(&all, f, comm_of_world(2), plan, node_ranks, 1);
+    create_over(&two, f, comm_of_pair, plan, 0, 1);
+    create_over(&alone, f, comm_of_self(), plan, 0, 1);
+    for (size_t b = 0; b < BATCHES; b++) {
+        run(&all, batches[b]);
+        run(&two, batches[b]);
+        run(&alone, batches[b]);
+        compare(&all, &two, batches[b], true);
+        compare(&all, &alone, batches[b], false);
+    }
+    destroy(&alone);
+    destroy(&two);
+    destroy(&all);
+}
+
 static void replicas_like_one_and_among_themselves(void **state)
 {
     (void)state;
     if (rank_count() % 2 != 0) return;
     MPI_Comm pair;
     COT_MPI(MPI_Comm_split(MPI_COMM_WORLD, rank_here() / 2, rank_here(), &pair));
-    for (size_t i = 0; i < FIXTURES; i++) {
-        side all;
-        side two;
-        side alone;
-        cot_comm *comm_of_pair = NULL;
-        assert_int_equal(cot_comm_create(pair, 2, &comm_of_pair), COT_OK);
-        create(&all, &fixtures[i], comm_of_world(2));
-        create(&two, &fixtures[i], comm_of_pair);
-        create(&alone, &fixtures[i], comm_of_self());
-        for (size_t b = 0; b < BATCHES; b++) {
-            run(&all, batches[b]);
-            run(&two, batches[b]);
-            run(&alone, batches[b]);
-            compare(&all, &two, batches[b], true);
-            compare(&all, &alone, batches[b], false);
+    for (size_t i = 0; i < FIXTURES; i++)
+        for (size_t node_ranks = 0; node_ranks < 2; node_ranks++) {
+            check_replicas(&fixtures[i], pair, COT_PLAN_SLOTS, node_ranks);
+            check_replicas(&fixtures[i], pair, COT_PLAN_TOKENS, node_ranks);
         }
-        destroy(&alone);
-        destroy(&two);
-        destroy(&all);
-    }
     COT_MPI(MPI_Comm_free(&pair));
 }
 

@@ -53,7 +53,7 @@ static void create(fixture *f, cot_comm *comm, bool classes, size_t layers)
                                      .subset_limit = LIMIT,
                                      .grains = drawn_grains_here(comm),
                                      .samples = N};
-    f->sums = cot_ordered_sum_create(comm->world, 1, true);
+    f->sums = cot_ordered_sum_create(comm->world, 1, true, 1);
     f->study = cot_study_create(&f->options);
 }
 

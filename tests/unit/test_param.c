@@ -59,6 +59,30 @@ static void layout_is_replicated_then_sharded(void **state)
     assert_null(params);
 }
 
+/* Gathered parameters lie behind those that are summed. */
+static void gathered_behind_summed(void **state)
+{
+    (void)state;
+    cot_params *params = cot_params_create(0, 2);
+    const cot_param *sharded = cot_params_add(
+        params,
+        &(cot_param_spec){.name = "sharded", .axes = "E", .dims = {2}, .placement = COT_SHARDED});
+    const cot_param *gathered =
+        cot_params_add(params, &(cot_param_spec){.name = "gathered", .axes = "D", .dims = {5}});
+    const cot_param *summed =
+        cot_params_add(params, &(cot_param_spec){.name = "summed", .axes = "D", .dims = {3}});
+    cot_params_gather(params, gathered);
+    cot_params_gather(params, gathered); /* once is enough, twice the same */
+    cot_params_allocate(params);
+    assert_int_equal(cot_params_summed_size(params), 3);
+    assert_int_equal(cot_params_replicated_size(params), 8);
+    assert_int_equal(summed->offset, 0);
+    assert_int_equal(gathered->offset, 3);
+    assert_int_equal(sharded->offset, 8);
+    assert_true(gathered->gathered && !summed->gathered && !sharded->gathered);
+    cot_params_destroy(&params);
+}
+
 static void shape_is_the_whole_one(void **state)
 {
     (void)state;
@@ -145,6 +169,7 @@ static void no_experts_and_no_parameters(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(layout_is_replicated_then_sharded),
+    cmocka_unit_test(gathered_behind_summed),
     cmocka_unit_test(shape_is_the_whole_one),
     cmocka_unit_test(shard_holds_the_bits_of_the_whole),
     cmocka_unit_test(initial_values_follow_their_kind),
