@@ -7,7 +7,6 @@
 #include <coterie/machine.h>
 #include <coterie/memory.h>
 
-#include <errno.h>
 #include <string.h>
 
 typedef enum benchmark {
@@ -22,23 +21,20 @@ static const char *const names[BENCHMARKS] = {"step", "exchange", "checkpoint", 
 
 /* What the options fill in. */
 typedef struct input {
-    bool has_benchmark, json;
+    cot_cli_input common; /* of a recipe */
+    bool has_benchmark;
     benchmark what;
-    const char *recipe, *output;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
+    const char *output;
     double seconds;
 } input;
 
-/* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_SECONDS, KEY_FORMAT, KEY_OUTPUT };
+enum { KEY_SECONDS = COT_KEY_OWN, KEY_OUTPUT };
 
 static const struct argp_option options[] = {
-    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
-     0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set, 0},
     {"seconds", KEY_SECONDS, "S", 0, "Measure for about so long (default: 5)", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "machine: where the profile goes (default: machine.json)", 0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, cot_help_format, 0},
     {0}};
 
 static cot_status parse_seconds(const char *text, double *seconds_out)
@@ -52,10 +48,10 @@ static cot_status parse_seconds(const char *text, double *seconds_out)
 
 static cot_status add_word(input *in, const char *word)
 {
-    if (in->has_benchmark && in->recipe != NULL)
+    if (in->has_benchmark && in->common.file != NULL)
         return cot_fail(COT_E_USAGE, "bench: unexpected '%s'; see 'coterie help bench'", word);
     if (in->has_benchmark) {
-        in->recipe = word;
+        in->common.file = word;
         return COT_OK;
     }
     in->has_benchmark = true;
@@ -67,29 +63,19 @@ static cot_status add_word(input *in, const char *word)
                     word);
 }
 
-static error_t failed(cot_status status)
-{
-    return status == COT_OK ? 0 : EINVAL;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     input *in = state->input;
     switch (key) {
-    case KEY_SET:
-        in->overrides[in->override_count++] = argument;
-        return 0;
     case KEY_OUTPUT:
         in->output = argument;
         return 0;
     case KEY_SECONDS:
-        return failed(parse_seconds(argument, &in->seconds));
-    case KEY_FORMAT:
-        return failed(cot_cli_parse_format(argument, &in->json));
+        return cot_cli_argp_error(parse_seconds(argument, &in->seconds));
     case ARGP_KEY_ARG:
-        return failed(add_word(in, argument));
+        return cot_cli_argp_error(add_word(in, argument));
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cot_cli_parse_input(key, argument, &in->common);
     }
 }
 
@@ -115,7 +101,7 @@ static const struct argp argp = {
 
 static cot_status measure(const cot_comm *world, const input *in, const cot_recipe *recipe)
 {
-    const cot_bench_head head = {in->recipe, world->size, in->json};
+    const cot_bench_head head = {in->common.file, world->size, in->common.json};
     const bool prints = world->rank == 0;
     cot_step_bench step;
     cot_exchange_time times[COT_BENCH_SIZES];
@@ -140,14 +126,15 @@ static cot_status measure_machine(const cot_comm *world, const input *in)
 {
     const char *path = in->output != NULL ? in->output : COT_MACHINE_FILE;
     cot_machine machine;
-    if (in->recipe != NULL || in->override_count > 0)
+    if (in->common.file != NULL || in->common.override_count > 0)
         return cot_fail(COT_E_USAGE, "bench machine: takes neither a recipe nor --set");
     cot_blas_set_threads(1);
     cot_machine_measure(world, in->seconds, &machine);
     cot_status status = COT_OK;
     if (world->rank == 0) status = cot_machine_write(path, &machine);
     status = cot_comm_agree(world, status);
-    if (status == COT_OK && world->rank == 0) cot_bench_print_machine(path, in->json, &machine);
+    if (status == COT_OK && world->rank == 0)
+        cot_bench_print_machine(path, in->common.json, &machine);
     cot_machine_free(&machine);
     return status;
 }
@@ -157,11 +144,12 @@ static cot_status bench(const cot_comm *world, const input *in)
     cot_recipe *recipe = NULL;
     if (in->has_benchmark && in->what == BENCH_MACHINE) return measure_machine(world, in);
     if (in->output != NULL) return cot_fail(COT_E_USAGE, "--output is for 'bench machine' only");
-    if (!in->has_benchmark || in->recipe == NULL)
+    if (!in->has_benchmark || in->common.file == NULL)
         return cot_fail(COT_E_USAGE,
                         "bench: give step, exchange or checkpoint, and a recipe, or machine; see "
                         "'coterie help bench'");
-    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    COT_TRY(cot_recipe_load(world, in->common.file, in->common.override_count, in->common.overrides,
+                            &recipe));
     cot_status status = measure(world, in, recipe);
     cot_recipe_destroy(&recipe);
     return status;
@@ -169,10 +157,10 @@ static cot_status bench(const cot_comm *world, const input *in)
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *)), .seconds = 5};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *)), .seconds = 5};
     cot_status status = cot_cli_parse(&cot_command_bench, argc, argv, &in);
     if (status == COT_OK) status = bench(world, &in);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

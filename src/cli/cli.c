@@ -14,6 +14,17 @@ const cot_command *const cot_commands[] = {&cot_command_train,      &cot_command
                                            &cot_command_bench,      &cot_command_plan,
                                            &cot_command_help,       NULL};
 
+const char cot_help_set[] = "Override one key of the recipe; see 'coterie help recipe'";
+const char cot_help_set_stored[] = "Override one key of the checkpoint's recipe, such as data.path";
+const char cot_help_format[] = "How to print the result (default: text)";
+
+const cot_command *cot_cli_find(const char *name)
+{
+    for (size_t i = 0; cot_commands[i] != NULL; i++)
+        if (strcmp(cot_commands[i]->name, name) == 0) return cot_commands[i];
+    return NULL;
+}
+
 void cot_cli_help(const cot_command *command)
 {
     char name[64];
@@ -61,6 +72,28 @@ cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void
                         command->name, unknown, command->name);
     return cot_fail(COT_E_USAGE, "%s: an option lacks its value; see 'coterie help %s'",
                     command->name, command->name);
+}
+
+error_t cot_cli_argp_error(cot_status status)
+{
+    return status == COT_OK ? 0 : EINVAL;
+}
+
+error_t cot_cli_parse_input(int key, char *text, cot_cli_input *in)
+{
+    switch (key) {
+    case COT_KEY_SET:
+        in->overrides[in->override_count++] = text;
+        return 0;
+    case COT_KEY_FORMAT:
+        return cot_cli_argp_error(cot_cli_parse_format(text, &in->json));
+    case ARGP_KEY_ARG:
+        if (in->file != NULL) return ARGP_ERR_UNKNOWN;
+        in->file = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
 }
 
 cot_status cot_cli_parse_format(const char *text, bool *json_out)

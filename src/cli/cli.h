@@ -34,6 +34,9 @@ extern const cot_command cot_command_help;
 /** All commands, NULL at the end. */
 extern const cot_command *const cot_commands[];
 
+/** The command of this name, or NULL. */
+const cot_command *cot_cli_find(const char *name);
+
 /** Print a command's help on standard output (call on rank 0 only). */
 void cot_cli_help(const cot_command *command);
 
@@ -43,6 +46,27 @@ void cot_cli_help(const cot_command *command);
  * Errors: COT_E_USAGE with one line that says what is wrong and names `coterie help NAME`. */
 COT_MUST_CHECK cot_status cot_cli_parse(const cot_command *command, int argc, char **argv,
                                         void *input);
+
+/** What most commands are given: a file to work on, --set and --format. */
+typedef struct cot_cli_input {
+    const char *file;
+    size_t override_count;
+    const char **overrides; /**< the command's; room for as many as there are arguments */
+    bool json;
+} cot_cli_input;
+
+/** Keys of these options, and the first that is a command's own; beyond any character, since they
+ * have long names only. */
+enum { COT_KEY_SET = 256, COT_KEY_FORMAT, COT_KEY_OWN };
+
+/** What help says of them: --set for a recipe and for that of a checkpoint, --format. */
+extern const char cot_help_set[], cot_help_set_stored[], cot_help_format[];
+
+/** The end of a command's argp parser: takes these options and one file. */
+error_t cot_cli_parse_input(int key, char *text, cot_cli_input *in);
+
+/** What an argp parser returns for a status. */
+error_t cot_cli_argp_error(cot_status status);
 
 /** Parse the argument of --format: "text" or "json". Errors: COT_E_USAGE. */
 COT_MUST_CHECK cot_status cot_cli_parse_format(const char *text, bool *json_out);

@@ -4,7 +4,6 @@
 
 #include <coterie/recipe.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -94,7 +93,7 @@ static error_t parse_option(int option, char *text, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
-    return status == COT_OK ? 0 : EINVAL;
+    return cot_cli_argp_error(status);
 }
 
 static const struct argp_option options[] = {

@@ -6,33 +6,28 @@
 #include <coterie/predictions.h>
 #include <coterie/trained.h>
 
-#include <errno.h>
 #include <string.h>
 
 /* What the options fill in. */
 typedef struct input {
-    const char *checkpoint, *predictions;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
-    size_t keep;            /* 0: not given */
-    double mass;            /* 0: not given */
+    cot_cli_input common; /* of a checkpoint */
+    const char *predictions;
+    size_t keep; /* 0: not given */
+    double mass; /* 0: not given */
     cot_order order;
-    bool has_order, has_seed, compare, json;
+    bool has_order, has_seed, compare;
     size_t seed;
     cot_split split;
 } input;
 
-/* Beyond any character: these options have long names only. */
 enum {
-    KEY_SET = 256,
-    KEY_KEEP,
+    KEY_KEEP = COT_KEY_OWN,
     KEY_MASS,
     KEY_SELECT,
     KEY_SEED,
     KEY_COMPARE,
     KEY_SPLIT,
-    KEY_PREDICTIONS,
-    KEY_FORMAT
+    KEY_PREDICTIONS
 };
 
 static const struct argp_option options[] = {
@@ -50,9 +45,8 @@ static const struct argp_option options[] = {
      "Evaluate with all experts as well, and report both side by side", 0},
     {"predictions", KEY_PREDICTIONS, "FILE", 0,
      "Write logits, labels and kept experts by sample to an HDF5 file", 0},
-    {"set", KEY_SET, "KEY=VALUE", 0,
-     "Override one key of the checkpoint's recipe, such as data.path", 0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set_stored, 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, cot_help_format, 0},
     {0}};
 
 static cot_status parse_keep(const char *text, size_t *keep_out)
@@ -84,43 +78,29 @@ static cot_status parse_select(const char *text, input *in)
                     text);
 }
 
-static error_t failed(cot_status status)
-{
-    return status == COT_OK ? 0 : EINVAL;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     input *in = state->input;
     switch (key) {
-    case KEY_SET:
-        in->overrides[in->override_count++] = argument;
-        return 0;
     case KEY_PREDICTIONS:
         in->predictions = argument;
         return 0;
     case KEY_KEEP:
-        return failed(parse_keep(argument, &in->keep));
+        return cot_cli_argp_error(parse_keep(argument, &in->keep));
     case KEY_MASS:
-        return failed(parse_mass(argument, &in->mass));
+        return cot_cli_argp_error(parse_mass(argument, &in->mass));
     case KEY_SELECT:
-        return failed(parse_select(argument, in));
+        return cot_cli_argp_error(parse_select(argument, in));
     case KEY_SEED:
         in->has_seed = true;
-        return failed(cot_cli_parse_count("--seed", argument, &in->seed));
+        return cot_cli_argp_error(cot_cli_parse_count("--seed", argument, &in->seed));
     case KEY_COMPARE:
         in->compare = true;
         return 0;
     case KEY_SPLIT:
-        return failed(cot_cli_parse_split(argument, &in->split));
-    case KEY_FORMAT:
-        return failed(cot_cli_parse_format(argument, &in->json));
-    case ARGP_KEY_ARG:
-        if (in->checkpoint != NULL) return ARGP_ERR_UNKNOWN;
-        in->checkpoint = argument;
-        return 0;
+        return cot_cli_argp_error(cot_cli_parse_split(argument, &in->split));
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cot_cli_parse_input(key, argument, &in->common);
     }
 }
 
@@ -143,7 +123,7 @@ static const struct argp argp = {
 /* What the options mean together. */
 static cot_status check_options(const input *in)
 {
-    if (in->checkpoint == NULL)
+    if (in->common.file == NULL)
         return cot_fail(COT_E_USAGE, "eval: no checkpoint given; see 'coterie help eval'");
     if (in->keep > 0 && in->mass > 0)
         return cot_fail(COT_E_USAGE, "eval: --keep and --keep-mass exclude each other");
@@ -210,13 +190,13 @@ static cot_status evaluate_and_report(const input *in, cot_experiment *experimen
     cot_status status = in->compare ? evaluate_all(experiment, in, &all) : COT_OK;
     if (status == COT_OK) status = evaluate(experiment, in, selector, &part);
     if (status == COT_OK && experiment->comm->rank == 0) {
-        cot_eval_report report = {.checkpoint = in->checkpoint,
+        cot_eval_report report = {.checkpoint = in->common.file,
                                   .split = in->split,
                                   .selector = selector_name(in),
                                   .experts = cot_model_shape(experiment->model)->E,
                                   .part = &part,
                                   .all = in->compare ? &all : NULL};
-        (in->json ? cot_eval_print_json : cot_eval_print_text)(&report);
+        (in->common.json ? cot_eval_print_json : cot_eval_print_text)(&report);
     }
     cot_evaluation_free(&all);
     cot_evaluation_free(&part);
@@ -228,7 +208,8 @@ static cot_status eval(const cot_comm *world, const input *in)
     cot_trained *trained = NULL;
     cot_selector *selector = NULL;
     COT_TRY(check_options(in));
-    COT_TRY(cot_trained_load(world, in->checkpoint, in->override_count, in->overrides, &trained));
+    COT_TRY(cot_trained_load(world, in->common.file, in->common.override_count,
+                             in->common.overrides, &trained));
     cot_status status = make_selector(in, trained->experiment, &selector);
     if (status == COT_OK) status = evaluate_and_report(in, trained->experiment, selector);
     cot_selector_destroy(&selector);
@@ -238,10 +219,11 @@ static cot_status eval(const cot_comm *world, const input *in)
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *)), .split = COT_SPLIT_TEST};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *)),
+                .split = COT_SPLIT_TEST};
     cot_status status = cot_cli_parse(&cot_command_eval, argc, argv, &in);
     if (status == COT_OK) status = eval(world, &in);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

@@ -81,13 +81,6 @@ static void print_overview(void)
         printf("  %-4d%s\n", (int)exit_codes[i].code, exit_codes[i].meaning);
 }
 
-static const cot_command *find_command(const char *name)
-{
-    for (size_t i = 0; cot_commands[i] != NULL; i++)
-        if (strcmp(cot_commands[i]->name, name) == 0) return cot_commands[i];
-    return NULL;
-}
-
 static cot_status unknown_topic(const char *topic)
 {
     const char *names[MOST_TOPICS] = {recipe_topic};
@@ -106,7 +99,7 @@ static cot_status check(const arguments *args)
     bool recipe = args->topic != NULL && strcmp(args->topic, recipe_topic) == 0;
     if (args->markdown && !recipe)
         return cot_fail(COT_E_USAGE, "help: --markdown is for 'coterie help recipe' only");
-    if (args->topic == NULL || recipe || find_command(args->topic) != NULL) return COT_OK;
+    if (args->topic == NULL || recipe || cot_cli_find(args->topic) != NULL) return COT_OK;
     return unknown_topic(args->topic);
 }
 
@@ -117,7 +110,7 @@ static void print_topic(const arguments *args)
     else if (strcmp(args->topic, recipe_topic) == 0)
         cot_recipe_help(stdout, args->markdown);
     else
-        cot_cli_help(find_command(args->topic));
+        cot_cli_help(cot_cli_find(args->topic));
     fflush(stdout);
 }
 

@@ -5,41 +5,30 @@
 #include <coterie/digest.h>
 #include <coterie/memory.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_DIGEST = 256, OPTION_FORMAT, TEXT_SIZE = 160 };
+enum { OPTION_DIGEST = COT_KEY_OWN, TEXT_SIZE = 160 };
 
 typedef struct arguments {
-    const char *file;
-    bool digest, json;
+    cot_cli_input common;
+    bool digest;
 } arguments;
 
 static error_t parse_option(int option, char *text, struct argp_state *state)
 {
     arguments *args = state->input;
-    switch (option) {
-    case OPTION_DIGEST:
-        args->digest = true;
-        return 0;
-    case OPTION_FORMAT:
-        return cot_cli_parse_format(text, &args->json) == COT_OK ? 0 : EINVAL;
-    case ARGP_KEY_ARG:
-        if (args->file != NULL) return ARGP_ERR_UNKNOWN;
-        args->file = text;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    if (option != OPTION_DIGEST) return cot_cli_parse_input(option, text, &args->common);
+    args->digest = true;
+    return 0;
 }
 
 static const struct argp_option options[] = {
     {"digest", OPTION_DIGEST, NULL, 0,
      "print only the SHA-256 of the content: equal for equal results, wherever they were computed",
      0},
-    {"format", OPTION_FORMAT, "text|json", 0, "how to print (default: text)", 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, "how to print (default: text)", 0},
     {0}};
 
 static const struct argp parser = {
@@ -247,9 +236,9 @@ static cot_status print_report(const cot_h5_file *file, bool json)
 static cot_status inspect(const arguments *args)
 {
     cot_h5_file *file = NULL;
-    COT_TRY(cot_h5_open(args->file, &file));
-    cot_status status =
-        args->digest ? print_digest(file, args->json) : print_report(file, args->json);
+    COT_TRY(cot_h5_open(args->common.file, &file));
+    cot_status status = args->digest ? print_digest(file, args->common.json)
+                                     : print_report(file, args->common.json);
     cot_h5_close(&file);
     return status;
 }
@@ -258,7 +247,7 @@ static cot_status run_inspect(const cot_comm *world, int argc, char **argv)
 {
     arguments args = {0};
     COT_TRY(cot_cli_parse(&cot_command_inspect, argc, argv, &args));
-    if (args.file == NULL)
+    if (args.common.file == NULL)
         return cot_fail(COT_E_USAGE, "inspect: name a file; see 'coterie help inspect'");
     return cot_comm_agree(world, world->rank == 0 ? inspect(&args) : COT_OK);
 }

@@ -10,13 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const cot_command *find_command(const char *name)
-{
-    for (size_t i = 0; cot_commands[i] != NULL; i++)
-        if (strcmp(cot_commands[i]->name, name) == 0) return cot_commands[i];
-    return NULL;
-}
-
 static bool asks_for_help(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -31,7 +24,7 @@ static cot_status run_command(const cot_comm *world, int argc, char **argv)
         if (world->rank == 0) printf("coterie %s\n", cot_version());
         return COT_OK;
     }
-    const cot_command *command = find_command(argv[1]);
+    const cot_command *command = cot_cli_find(argv[1]);
     if (command == NULL)
         return cot_fail(COT_E_USAGE, "unknown command '%s'; see 'coterie help'", argv[1]);
     if (asks_for_help(argc - 1, argv + 1)) {

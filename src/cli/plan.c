@@ -4,59 +4,40 @@
 
 #include <coterie/memory.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 /* What the options fill in. */
 typedef struct input {
-    bool json;
-    const char *recipe, *machine;
+    cot_cli_input common; /* of a recipe */
+    const char *machine;
     size_t ranks, nodes;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
 } input;
 
-/* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_RANKS, KEY_NODES, KEY_MACHINE, KEY_FORMAT };
+enum { KEY_RANKS = COT_KEY_OWN, KEY_NODES, KEY_MACHINE };
 
 static const struct argp_option options[] = {
     {"ranks", KEY_RANKS, "R", 0, "Ranks of the run; there need not be as many here", 0},
     {"nodes", KEY_NODES, "N", 0, "Nodes that they share evenly (default: 1)", 0},
-    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
-     0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set, 0},
     {"machine", KEY_MACHINE, "FILE", 0,
      "Machine profile, by 'coterie bench machine' (default: machine.json, if it is there)", 0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, cot_help_format, 0},
     {0}};
-
-static error_t failed(cot_status status)
-{
-    return status == COT_OK ? 0 : EINVAL;
-}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     input *in = state->input;
     switch (key) {
     case KEY_RANKS:
-        return failed(cot_cli_parse_count("--ranks", argument, &in->ranks));
+        return cot_cli_argp_error(cot_cli_parse_count("--ranks", argument, &in->ranks));
     case KEY_NODES:
-        return failed(cot_cli_parse_count("--nodes", argument, &in->nodes));
-    case KEY_SET:
-        in->overrides[in->override_count++] = argument;
-        return 0;
+        return cot_cli_argp_error(cot_cli_parse_count("--nodes", argument, &in->nodes));
     case KEY_MACHINE:
         in->machine = argument;
         return 0;
-    case KEY_FORMAT:
-        return failed(cot_cli_parse_format(argument, &in->json));
-    case ARGP_KEY_ARG:
-        if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
-        in->recipe = argument;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cot_cli_parse_input(key, argument, &in->common);
     }
 }
 
@@ -81,7 +62,7 @@ static cot_status check(const cot_comm *world, const input *in)
     const size_t most = 1000000;
     if (world->size > 1)
         return cot_fail(COT_E_USAGE, "plan: runs alone; --ranks says how many ranks to plan for");
-    if (in->recipe == NULL || in->ranks == 0)
+    if (in->common.file == NULL || in->ranks == 0)
         return cot_fail(COT_E_USAGE, "plan: give a recipe and --ranks R; see 'coterie help plan'");
     if (in->ranks > most)
         return cot_fail(COT_E_USAGE, "--ranks: %zu is above %zu", in->ranks, most);
@@ -107,7 +88,7 @@ static cot_status plan(const input *in, const cot_recipe *recipe)
     COT_TRY(find_machine(in, &machine, &found));
     cot_site site = {(int)in->ranks, (int)in->nodes, found ? &machine : NULL};
     cot_status status = cot_forecast_run(recipe, &site, &choice);
-    if (status == COT_OK) cot_plan_print(in->recipe, in->json, recipe, &site, &choice);
+    if (status == COT_OK) cot_plan_print(in->common.file, in->common.json, recipe, &site, &choice);
     cot_machine_free(&machine);
     return status;
 }
@@ -115,14 +96,15 @@ static cot_status plan(const input *in, const cot_recipe *recipe)
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
     cot_recipe *recipe = NULL;
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *)), .nodes = 1};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *)), .nodes = 1};
     cot_status status = cot_cli_parse(&cot_command_plan, argc, argv, &in);
     if (status == COT_OK) status = check(world, &in);
     if (status == COT_OK)
-        status = cot_recipe_load(world, in.recipe, in.override_count, in.overrides, &recipe);
+        status = cot_recipe_load(world, in.common.file, in.common.override_count,
+                                 in.common.overrides, &recipe);
     if (status == COT_OK) status = plan(&in, recipe);
     cot_recipe_destroy(&recipe);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

@@ -6,28 +6,22 @@
 #include <coterie/report.h>
 #include <coterie/specialize.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* What the options fill in. */
 typedef struct input {
-    const char *checkpoint, *output;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
+    cot_cli_input common; /* of a checkpoint */
+    const char *output;
     cot_study_input study;
-    bool json, wants_page;
+    bool wants_page;
 } input;
-
-/* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_FORMAT };
 
 static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "The statistics file to write", 0},
-    {"set", KEY_SET, "KEY=VALUE", 0,
-     "Override one key of the checkpoint's recipe, such as data.path", 0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the result (default: text)", 0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set_stored, 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, cot_help_format, 0},
     {0}};
 
 static error_t parse_option(int key, char *text, struct argp_state *state)
@@ -40,17 +34,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
     case 'o':
         in->output = text;
         return 0;
-    case KEY_SET:
-        in->overrides[in->override_count++] = text;
-        return 0;
-    case KEY_FORMAT:
-        return cot_cli_parse_format(text, &in->json) == COT_OK ? 0 : EINVAL;
-    case ARGP_KEY_ARG:
-        if (in->checkpoint != NULL) return ARGP_ERR_UNKNOWN;
-        in->checkpoint = text;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cot_cli_parse_input(key, text, &in->common);
     }
 }
 
@@ -73,7 +58,7 @@ static const struct argp argp = {
 
 static cot_status check_options(input *in)
 {
-    if (in->checkpoint == NULL)
+    if (in->common.file == NULL)
         return cot_fail(COT_E_USAGE,
                         "specialize: no checkpoint given; see 'coterie help specialize'");
     if (in->output == NULL)
@@ -86,13 +71,13 @@ static void report(void *context, const cot_experiment *experiment, const cot_ca
 {
     input *in = context;
     in->wants_page = experiment->recipe->output.report;
-    const cot_specialize_report printed = {.checkpoint = in->checkpoint,
+    const cot_specialize_report printed = {.checkpoint = in->common.file,
                                            .file = in->output,
                                            .split = in->study.study.split,
                                            .experiment = experiment,
                                            .catalog = catalog};
     if (experiment->comm->rank != 0) return;
-    (in->json ? cot_specialize_print_json : cot_specialize_print_text)(&printed);
+    (in->common.json ? cot_specialize_print_json : cot_specialize_print_text)(&printed);
 }
 
 /* A study that lies in the folder of a run belongs on the run's page. */
@@ -111,23 +96,23 @@ static cot_status specialize(const cot_comm *world, input *in)
 {
     cot_specialize_options *study = &in->study.study;
     COT_TRY(check_options(in));
-    study->override_count = in->override_count;
-    study->overrides = in->overrides;
+    study->override_count = in->common.override_count;
+    study->overrides = in->common.overrides;
     study->report = report;
     study->context = in;
-    COT_TRY(cot_specialize(world, in->checkpoint, in->output, study));
+    COT_TRY(cot_specialize(world, in->common.file, in->output, study));
     if (in->wants_page) make_page(world, in);
     return COT_OK;
 }
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *))};
     cot_study_input_begin(&in.study);
     cot_status status = cot_cli_parse(&cot_command_specialize, argc, argv, &in);
     if (status == COT_OK) status = specialize(world, &in);
     cot_study_input_end(&in.study);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

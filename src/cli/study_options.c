@@ -4,7 +4,6 @@
 
 #include <coterie/memory.h>
 
-#include <errno.h>
 #include <string.h>
 
 /* Beyond any character: these options have long names only. */
@@ -200,7 +199,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
         return 0;
     default:
         if (key < KEY_SPLIT || key > KEY_NO_TIMING) return ARGP_ERR_UNKNOWN;
-        return parse_value(key, text, in) == COT_OK ? 0 : EINVAL;
+        return cot_cli_argp_error(parse_value(key, text, in));
     }
 }
 

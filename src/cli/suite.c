@@ -4,7 +4,6 @@
 #include <coterie/memory.h>
 #include <coterie/suite.h>
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,29 +11,26 @@
 
 /* What the options fill in. */
 typedef struct input {
-    const char *recipe;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
-    bool list, one, json;
+    cot_cli_input common; /* of a recipe */
+    bool list, one;
     size_t member; /* with `one` */
     cot_study_input study;
 } input;
 
-/* Beyond any character: these options have long names only. */
-enum { KEY_SET = 256, KEY_MEMBER, KEY_LIST, KEY_FORMAT };
+enum { KEY_MEMBER = COT_KEY_OWN, KEY_LIST };
 
 static const struct argp_option options[] = {
-    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
-     0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set, 0},
     {"list", KEY_LIST, NULL, 0, "Only list the members, and how far each one is", 0},
     {"member", KEY_MEMBER, "I", 0, "Only this member, by the number that --list shows", 0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the list of members (default: text)", 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, "How to print the list of members (default: text)",
+     0},
     {0}};
 
 static error_t parse_member(const char *text, input *in)
 {
     in->one = true;
-    return cot_cli_parse_count("--member", text, &in->member) == COT_OK ? 0 : EINVAL;
+    return cot_cli_argp_error(cot_cli_parse_count("--member", text, &in->member));
 }
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -44,22 +40,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &in->study;
         return 0;
-    case KEY_SET:
-        in->overrides[in->override_count++] = argument;
-        return 0;
     case KEY_LIST:
         in->list = true;
         return 0;
     case KEY_MEMBER:
         return parse_member(argument, in);
-    case KEY_FORMAT:
-        return cot_cli_parse_format(argument, &in->json) == COT_OK ? 0 : EINVAL;
-    case ARGP_KEY_ARG:
-        if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
-        in->recipe = argument;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cot_cli_parse_input(key, argument, &in->common);
     }
 }
 
@@ -162,7 +149,7 @@ static cot_status check_member(const input *in, const cot_suite *suite)
     if (!in->one || in->member < suite->count) return COT_OK;
     return cot_fail(COT_E_USAGE,
                     "--member: the members are 0 to %zu; 'coterie suite %s --list' shows them",
-                    suite->count - 1, in->recipe);
+                    suite->count - 1, in->common.file);
 }
 
 static cot_status run_suite(const cot_comm *world, const input *in, cot_suite *suite)
@@ -172,20 +159,21 @@ static cot_status run_suite(const cot_comm *world, const input *in, cot_suite *s
     if (!in->list)
         status = in->one ? cot_suite_run(world, suite, in->member, 1)
                          : cot_suite_run(world, suite, 0, suite->count);
-    if (world->rank == 0) (in->json ? print_json : print_text)(suite);
+    if (world->rank == 0) (in->common.json ? print_json : print_text)(suite);
     return status;
 }
 
 static cot_status suite_command(const cot_comm *world, input *in)
 {
-    if (in->recipe == NULL)
+    if (in->common.file == NULL)
         return cot_fail(COT_E_USAGE, "suite: no recipe given; see 'coterie help suite'");
     if (in->list && in->one)
         return cot_fail(COT_E_USAGE, "suite: --list shows all members; leave out --member");
     COT_TRY(cot_study_input_check("suite", &in->study));
     cot_recipe *recipe = NULL;
     cot_suite *suite = NULL;
-    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    COT_TRY(cot_recipe_load(world, in->common.file, in->common.override_count, in->common.overrides,
+                            &recipe));
     cot_status status = cot_suite_create(world, recipe, &in->study.study, &suite);
     if (status == COT_OK) status = run_suite(world, in, suite);
     cot_suite_destroy(&suite);
@@ -195,12 +183,12 @@ static cot_status suite_command(const cot_comm *world, input *in)
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *))};
     cot_study_input_begin(&in.study);
     cot_status status = cot_cli_parse(&cot_command_suite, argc, argv, &in);
     if (status == COT_OK) status = suite_command(world, &in);
     cot_study_input_end(&in.study);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

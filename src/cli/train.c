@@ -5,25 +5,20 @@
 #include <coterie/recipe.h>
 #include <coterie/train.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What the options fill in. */
 typedef struct input {
-    const char *recipe;
-    size_t override_count;
-    const char **overrides; /* room for as many as there are arguments */
+    cot_cli_input common; /* of a recipe */
     cot_train_options train;
-    bool profiles, has_format, json;
+    bool profiles, has_format;
 } input;
 
-/* Beyond any character: these options have long names only. */
-enum { KEY_RESUME = 256, KEY_SET, KEY_STEPS, KEY_INIT, KEY_PROFILE, KEY_FORMAT };
+enum { KEY_RESUME = COT_KEY_OWN, KEY_STEPS, KEY_INIT, KEY_PROFILE };
 
 static const struct argp_option options[] = {
-    {"set", KEY_SET, "KEY=VALUE", 0, "Override one key of the recipe; see 'coterie help recipe'",
-     0},
+    {"set", COT_KEY_SET, "KEY=VALUE", 0, cot_help_set, 0},
     {"resume", KEY_RESUME, "auto|FILE", 0,
      "Go on from the newest good checkpoint of output.dir (a new run if there is none), or from "
      "FILE",
@@ -35,7 +30,7 @@ static const struct argp_option options[] = {
      "Print in the end what a step cost, by phase, layer and rank, and write the course of the "
      "first 20 steps of this call to trace.json",
      0},
-    {"format", KEY_FORMAT, "text|json", 0, "How to print the profile", 0},
+    {"format", COT_KEY_FORMAT, "text|json", 0, "How to print the profile", 0},
     {0}};
 
 static cot_status parse_steps(const char *text, cot_train_options *train)
@@ -51,9 +46,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     input *in = state->input;
     switch (key) {
-    case KEY_SET:
-        in->overrides[in->override_count++] = argument;
-        return 0;
     case KEY_RESUME:
         in->train.resume = argument;
         return 0;
@@ -61,19 +53,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         in->train.init = argument;
         return 0;
     case KEY_STEPS:
-        return parse_steps(argument, &in->train) == COT_OK ? 0 : EINVAL;
+        return cot_cli_argp_error(parse_steps(argument, &in->train));
     case KEY_PROFILE:
         in->profiles = true;
         return 0;
-    case KEY_FORMAT:
-        in->has_format = true;
-        return cot_cli_parse_format(argument, &in->json) == COT_OK ? 0 : EINVAL;
-    case ARGP_KEY_ARG:
-        if (in->recipe != NULL) return ARGP_ERR_UNKNOWN;
-        in->recipe = argument;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        if (key == COT_KEY_FORMAT) in->has_format = true;
+        return cot_cli_parse_input(key, argument, &in->common);
     }
 }
 
@@ -100,14 +86,14 @@ static cot_status train_recipe(const cot_comm *world, const cot_recipe *recipe, 
     train.profile_out = in->profiles ? &profile : NULL;
     cot_status status = cot_train(world, recipe, &train);
     if (profile != NULL && world->rank == 0)
-        cot_train_print_profile(profile, world->size, recipe->output.dir, in->json);
+        cot_train_print_profile(profile, world->size, recipe->output.dir, in->common.json);
     cot_costs_destroy(&profile);
     return status;
 }
 
 static cot_status train(const cot_comm *world, const input *in)
 {
-    if (in->recipe == NULL)
+    if (in->common.file == NULL)
         return cot_fail(COT_E_USAGE, "train: no recipe given; see 'coterie help train'");
     if (in->train.init != NULL && in->train.resume != NULL && strcmp(in->train.resume, "auto") != 0)
         return cot_fail(COT_E_USAGE,
@@ -116,7 +102,8 @@ static cot_status train(const cot_comm *world, const input *in)
     if (in->has_format && !in->profiles)
         return cot_fail(COT_E_USAGE, "train: --format is for --profile; nothing else is printed");
     cot_recipe *recipe = NULL;
-    COT_TRY(cot_recipe_load(world, in->recipe, in->override_count, in->overrides, &recipe));
+    COT_TRY(cot_recipe_load(world, in->common.file, in->common.override_count, in->common.overrides,
+                            &recipe));
     cot_status status = train_recipe(world, recipe, in);
     cot_recipe_destroy(&recipe);
     return status;
@@ -124,10 +111,10 @@ static cot_status train(const cot_comm *world, const input *in)
 
 static cot_status run(const cot_comm *world, int argc, char **argv)
 {
-    input in = {.overrides = cot_alloc((size_t)argc, sizeof(char *))};
+    input in = {.common.overrides = cot_alloc((size_t)argc, sizeof(char *))};
     cot_status status = cot_cli_parse(&cot_command_train, argc, argv, &in);
     if (status == COT_OK) status = train(world, &in);
-    cot_free(in.overrides);
+    cot_free(in.common.overrides);
     return status;
 }
 

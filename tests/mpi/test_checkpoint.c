@@ -1,7 +1,9 @@
 #include "support/checkpoint_state.h"
+#include "support/comm.h"
+#include "support/files.h"
+#include "support/ranks.h"
 #include "support/test.h"
 
-#include <coterie/digest.h>
 #include <coterie/memory.h>
 #include <coterie/run_folder.h>
 
@@ -11,20 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static cot_comm *comm;
-
-/* True when `mine` is true on every rank: ranks assert alike or not at all. */
-static bool on_all(bool mine)
-{
-    int all = mine;
-    MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
-    return all != 0;
-}
-
 /* A new subfolder of the test's folder, the same on every rank (allocated). */
 static char *new_folder(const char *name)
 {
-    char *dir = cot_strprintf("%s/%s", test_folder(), name);
+    char *dir = path_of(name);
     if (comm->rank == 0) mkdir(dir, 0777);
     MPI_Barrier(comm->world);
     return dir;
@@ -37,15 +29,6 @@ static void write_step(const char *dir, uint64_t step, double salt)
     free_state(&state);
 }
 
-static bool exists(const char *dir, const char *name)
-{
-    struct stat status;
-    char *path = cot_strprintf("%s/%s", dir, name);
-    bool there = lstat(path, &status) == 0;
-    cot_free(path);
-    return there;
-}
-
 /* Reading prints what it refuses: the tests look at status only, and the line is looked at in
  * tests/cli. */
 static cot_status read_shard(const char *path, bool weights_only, bool *equal_out, double salt)
@@ -53,7 +36,7 @@ static cot_status read_shard(const char *path, bool weights_only, bool *equal_ou
     cot_training_state wanted = make_shard(comm, 6, salt);
     cot_training_state found = make_shard(comm, 0, salt + 5000);
     cot_status status = cot_checkpoint_read(comm, path, weights_only, &found);
-    *equal_out = on_all(states_equal(&wanted, &found));
+    *equal_out = on_every_rank(states_equal(&wanted, &found));
     free_state(&wanted);
     free_state(&found);
     return status;
@@ -68,8 +51,8 @@ static void comes_back_bit_by_bit(void **unused)
     char *path = cot_strprintf("%s/latest.h5", dir);
     assert_int_equal(read_shard(path, false, &equal, 0.5), COT_OK);
     assert_true(equal);
-    assert_true(exists(dir, "checkpoint-6.h5"));
-    assert_false(exists(dir, "checkpoint-6.h5.partial"));
+    assert_true(exists(dir, "/checkpoint-6.h5"));
+    assert_false(exists(dir, "/checkpoint-6.h5.partial"));
     cot_free(path);
     cot_free(dir);
 }
@@ -91,7 +74,7 @@ static void any_shard_reads_any_file(void **unused)
         free_state(&wanted);
         free_state(&found);
     }
-    assert_true(on_all(good));
+    assert_on_every_rank(good);
     cot_free(path);
     cot_free(dir);
 }
@@ -111,22 +94,12 @@ static void weights_only_leaves_the_rest(void **unused)
                        size * sizeof(cot_real)) == 0;
     good = good && memcmp(found.moments[1], before.moments[1], size * sizeof(cot_real)) == 0;
     good = good && found.progress.step == 9;
-    assert_true(on_all(good));
+    assert_on_every_rank(good);
     free_state(&before);
     free_state(&found);
     free_state(&wanted);
     cot_free(path);
     cot_free(dir);
-}
-
-static void digest_of(const char *path, char hex[COT_DIGEST_SIZE])
-{
-    cot_h5_file *file = NULL;
-    cot_status status = cot_h5_open(path, &file);
-    assert_int_equal(status, COT_OK);
-    status = cot_digest(file, hex);
-    cot_h5_close(&file);
-    assert_int_equal(status, COT_OK);
 }
 
 /* What all ranks write together has the digest of what one rank writes alone. */
@@ -137,13 +110,12 @@ static void digest_does_not_know_the_ranks(void **unused)
     char alone[COT_DIGEST_SIZE] = "";
     char other[COT_DIGEST_SIZE] = "";
     char name[32];
-    cot_comm *self = NULL;
     char *dir = new_folder("together");
     write_step(dir, 6, 0.5);
     snprintf(name, sizeof name, "alone%d", comm->rank);
-    char *own = cot_strprintf("%s/%s", test_folder(), name);
+    char *own = path_of(name);
     mkdir(own, 0777);
-    assert_int_equal(cot_comm_create(MPI_COMM_SELF, 1, &self), COT_OK);
+    cot_comm *self = comm_of_self();
     cot_training_state state = make_state(0, STATE_EXPERTS, 6, 0.5);
     assert_int_equal(cot_checkpoint_write(self, own, &state, &test_info), COT_OK);
     state.progress.step = 7;
@@ -154,11 +126,11 @@ static void digest_does_not_know_the_ranks(void **unused)
     char *paths[] = {cot_strprintf("%s/checkpoint-6.h5", dir),
                      cot_strprintf("%s/checkpoint-6.h5", own),
                      cot_strprintf("%s/checkpoint-7.h5", own)};
-    digest_of(paths[0], together);
-    digest_of(paths[1], alone);
-    digest_of(paths[2], other);
-    assert_true(on_all(strcmp(together, alone) == 0));
-    assert_true(on_all(strcmp(together, other) != 0));
+    assert_digest(paths[0], together);
+    assert_digest(paths[1], alone);
+    assert_digest(paths[2], other);
+    assert_on_every_rank(strcmp(together, alone) == 0);
+    assert_on_every_rank(strcmp(together, other) != 0);
     for (int i = 0; i < 3; i++) cot_free(paths[i]);
     cot_free(own);
     cot_free(dir);
@@ -167,17 +139,16 @@ static void digest_does_not_know_the_ranks(void **unused)
 static void first_expert_group_writes(void **unused)
 {
     (void)unused;
-    cot_comm *split = NULL;
     if (comm->size % 2 != 0) return;
     char *dir = new_folder("replicas");
-    assert_int_equal(cot_comm_create(MPI_COMM_WORLD, 2, &split), COT_OK);
+    cot_comm *split = comm_of_world(2);
     /* The second group holds other numbers, which must not reach the file. */
     cot_training_state state = make_shard(split, 6, split->replica == 0 ? 0.5 : 99);
     cot_training_state wanted = make_shard(split, 6, 0.5);
     assert_int_equal(cot_checkpoint_write(split, dir, &state, &test_info), COT_OK);
     char *path = cot_strprintf("%s/checkpoint-6.h5", dir);
     assert_int_equal(cot_checkpoint_read(split, path, false, &state), COT_OK);
-    assert_true(on_all(states_equal(&state, &wanted)));
+    assert_on_every_rank(states_equal(&state, &wanted));
     free_state(&state);
     free_state(&wanted);
     cot_comm_destroy(&split);
@@ -231,7 +202,7 @@ static void flipped_byte_is_noticed(void **unused)
     bool named = strstr(cot_failure(), path) != NULL &&
                  strstr(cot_failure(), "/params/moe.0.experts.w1") != NULL;
     cot_failure_clear();
-    assert_true(on_all(named));
+    assert_on_every_rank(named);
     /* Each part of a divided verification finds only its own damage, and one of them finds it. */
     int found = cot_checkpoint_verify(path, (size_t)comm->rank, (size_t)comm->size) != COT_OK;
     cot_failure_clear();
@@ -329,7 +300,7 @@ static void lock_keeps_others_out(void **unused)
     (void)unused;
     cot_run_lock *lock = NULL;
     cot_run_lock *second = NULL;
-    char *dir = cot_strprintf("%s/locked/with/parents", test_folder());
+    char *dir = path_of("locked/with/parents");
     assert_int_equal(cot_run_folder_lock(comm, dir, &lock), COT_OK);
     assert_int_equal(cot_run_folder_lock(comm, dir, &second), COT_E_CREATE);
     assert_null(second);
@@ -345,7 +316,7 @@ static void unwritable_folder_is_refused(void **unused)
 {
     (void)unused;
     cot_run_lock *lock = NULL;
-    char *file = cot_strprintf("%s/file", test_folder());
+    char *file = path_of("file");
     char *dir = cot_strprintf("%s/below", file);
     if (comm->rank == 0) close(open(file, O_CREAT | O_WRONLY, 0666));
     MPI_Barrier(comm->world);
@@ -370,8 +341,8 @@ static void leftovers_are_removed(void **unused)
     MPI_Barrier(comm->world);
     assert_false(cot_run_folder_has_checkpoints(comm, dir));
     assert_int_equal(cot_run_folder_lock(comm, dir, &lock), COT_OK);
-    assert_false(exists(dir, "checkpoint-3.h5.partial"));
-    assert_false(exists(dir, "latest.h5.partial"));
+    assert_false(exists(dir, "/checkpoint-3.h5.partial"));
+    assert_false(exists(dir, "/latest.h5.partial"));
     cot_run_folder_unlock(&lock);
     cot_free(link);
     cot_free(partial);
@@ -395,12 +366,11 @@ static void old_ones_go_and_the_best_stays(void **unused)
     for (uint64_t step = 8; step <= 11; step++) write_step(dir, step, 0.5);
     assert_int_equal(cot_checkpoint_mark_best(comm, dir, 8), COT_OK);
     assert_int_equal(cot_checkpoint_prune(comm, dir, 0, 11), COT_OK);
-    assert_true(exists(dir, "checkpoint-9.h5"));
-    MPI_Barrier(comm->world); /* looked at before it goes */
+    assert_true(exists(dir, "/checkpoint-9.h5"));
     assert_int_equal(cot_checkpoint_prune(comm, dir, 2, 11), COT_OK);
-    assert_true(exists(dir, "checkpoint-11.h5") && exists(dir, "checkpoint-10.h5"));
-    assert_false(exists(dir, "checkpoint-9.h5"));
-    assert_true(exists(dir, "checkpoint-8.h5"));
+    assert_true(exists(dir, "/checkpoint-11.h5") && exists(dir, "/checkpoint-10.h5"));
+    assert_false(exists(dir, "/checkpoint-9.h5"));
+    assert_true(exists(dir, "/checkpoint-8.h5"));
     assert_points_at(dir, "best.h5", "checkpoint-8.h5");
     assert_points_at(dir, "latest.h5", "checkpoint-11.h5");
     assert_int_equal(cot_checkpoint_mark_best(comm, dir, 9), COT_E_IO);
@@ -414,45 +384,28 @@ static void later_ones_do_not_push_out_what_is_kept(void **unused)
     char *dir = new_folder("prune_later");
     for (uint64_t step = 8; step <= 11; step++) write_step(dir, step, 0.5);
     assert_int_equal(cot_checkpoint_prune(comm, dir, 1, 9), COT_OK);
-    assert_false(exists(dir, "checkpoint-8.h5"));
-    assert_true(exists(dir, "checkpoint-9.h5"));
-    assert_true(exists(dir, "checkpoint-10.h5") && exists(dir, "checkpoint-11.h5"));
+    assert_false(exists(dir, "/checkpoint-8.h5"));
+    assert_true(exists(dir, "/checkpoint-9.h5"));
+    assert_true(exists(dir, "/checkpoint-10.h5") && exists(dir, "/checkpoint-11.h5"));
     cot_free(dir);
 }
 
-static int create_comm(void **unused)
-{
-    (void)unused;
-    return cot_comm_create(MPI_COMM_WORLD, 1, &comm);
-}
-
-static int destroy_comm(void **unused)
-{
-    (void)unused;
-    MPI_Barrier(MPI_COMM_WORLD);
-    cot_comm_destroy(&comm);
-    cot_set_abort_handler(NULL);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, create_comm, destroy_comm)
-
 static const struct CMUnitTest tests[] = {
-    TEST(comes_back_bit_by_bit),
-    TEST(any_shard_reads_any_file),
-    TEST(weights_only_leaves_the_rest),
-    TEST(digest_does_not_know_the_ranks),
-    TEST(first_expert_group_writes),
-    TEST(header_says_what_was_written),
-    TEST(flipped_byte_is_noticed),
-    TEST(newest_passes_over_damage),
-    TEST(wrong_files_are_refused),
-    TEST(other_models_are_refused),
-    TEST(lock_keeps_others_out),
-    TEST(unwritable_folder_is_refused),
-    TEST(leftovers_are_removed),
-    TEST(old_ones_go_and_the_best_stays),
-    TEST(later_ones_do_not_push_out_what_is_kept),
+    TEST_ON_COMM(comes_back_bit_by_bit),
+    TEST_ON_COMM(any_shard_reads_any_file),
+    TEST_ON_COMM(weights_only_leaves_the_rest),
+    TEST_ON_COMM(digest_does_not_know_the_ranks),
+    TEST_ON_COMM(first_expert_group_writes),
+    TEST_ON_COMM(header_says_what_was_written),
+    TEST_ON_COMM(flipped_byte_is_noticed),
+    TEST_ON_COMM(newest_passes_over_damage),
+    TEST_ON_COMM(wrong_files_are_refused),
+    TEST_ON_COMM(other_models_are_refused),
+    TEST_ON_COMM(lock_keeps_others_out),
+    TEST_ON_COMM(unwritable_folder_is_refused),
+    TEST_ON_COMM(leftovers_are_removed),
+    TEST_ON_COMM(old_ones_go_and_the_best_stays),
+    TEST_ON_COMM(later_ones_do_not_push_out_what_is_kept),
 };
 
 RUN_MPI_TESTS(tests)

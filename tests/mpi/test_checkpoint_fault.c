@@ -1,6 +1,8 @@
 /* A checkpoint onto a disk that fails on one rank only, at every place where it can. */
 #include "support/checkpoint_state.h"
+#include "support/comm.h"
 #include "support/fault.h"
+#include "support/ranks.h"
 #include "support/test.h"
 
 #include <coterie/memory.h>
@@ -11,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static cot_comm *comm;
 static char dir[600];
 
 static void use_new_folder(void)
@@ -20,15 +21,6 @@ static void use_new_folder(void)
     snprintf(dir, sizeof dir, "%s/%d", test_folder(), count++);
     if (comm->rank == 0) mkdir(dir, 0777);
     MPI_Barrier(comm->world);
-}
-
-static bool exists(const char *name)
-{
-    struct stat status;
-    char *path = cot_strprintf("%s/%s", dir, name);
-    bool there = lstat(path, &status) == 0;
-    cot_free(path);
-    return there;
 }
 
 static cot_status write_step(uint64_t step)
@@ -56,8 +48,8 @@ static void fail_and_recover(const char *rules, int rank)
     cot_status status = write_step(2);
     fault_set("");
     if (status != COT_E_IO) fail_msg("'%s' on rank %d: status %d", rules, rank, (int)status);
-    assert_false(exists("checkpoint-2.h5.partial"));
-    assert_false(exists("checkpoint-2.h5"));
+    assert_false(exists(dir, "/checkpoint-2.h5.partial"));
+    assert_false(exists(dir, "/checkpoint-2.h5"));
     assert_newest("checkpoint-1.h5");
     assert_int_equal(write_step(3), COT_OK);
     assert_newest("checkpoint-3.h5");
@@ -68,12 +60,10 @@ static void writes_fail(void **unused)
 {
     (void)unused;
     for (int rank = 0; rank < comm->size; rank++) {
-        fail_and_recover("call=write,pwrite,pwritev match=*.partial action=fail:ENOSPC", rank);
-        fail_and_recover("call=write,pwrite,pwritev match=*.partial times=1 action=fail:EIO", rank);
-        fail_and_recover("call=write,pwrite,pwritev match=*.partial after=1 action=fail:ENOSPC",
-                         rank);
-        fail_and_recover(
-            "call=write,pwrite,pwritev match=*.partial after=2 times=1 action=fail:EIO", rank);
+        fail_and_recover(WRITES "action=fail:ENOSPC", rank);
+        fail_and_recover(WRITES "times=1 action=fail:EIO", rank);
+        fail_and_recover(WRITES "after=1 action=fail:ENOSPC", rank);
+        fail_and_recover(WRITES "after=2 times=1 action=fail:EIO", rank);
     }
 }
 
@@ -85,9 +75,7 @@ static void late_writes_fail(void **unused)
     enum { DEEPEST = 12 };
     char rules[128];
     for (int after = 3; after <= DEEPEST; after += 3) {
-        snprintf(rules, sizeof rules,
-                 "call=write,pwrite,pwritev match=*.partial after=%d times=2 action=fail:EIO",
-                 after);
+        snprintf(rules, sizeof rules, WRITES "after=%d times=2 action=fail:EIO", after);
         fail_and_recover(rules, 0);
     }
 }
@@ -122,7 +110,7 @@ static void link_fails_after_the_file_is_there(void **unused)
     fault_set("");
     assert_int_equal(status, COT_E_IO);
     assert_newest("checkpoint-2.h5");
-    assert_false(exists("latest.h5.partial"));
+    assert_false(exists(dir, "/latest.h5.partial"));
 }
 
 static void creating_fails(void **unused)
@@ -133,8 +121,7 @@ static void creating_fails(void **unused)
         cot_status status = write_step(2);
         fault_set("");
         assert_int_equal(status, COT_E_CREATE);
-        assert_false(exists("checkpoint-2.h5.partial"));
-        MPI_Barrier(comm->world);
+        assert_false(exists(dir, "/checkpoint-2.h5.partial"));
     }
 }
 
@@ -142,21 +129,12 @@ static int setup(void **unused)
 {
     (void)unused;
     fault_set("");
-    int status = cot_comm_create(MPI_COMM_WORLD, 1, &comm);
+    create_comm(NULL);
     use_new_folder();
-    return status;
-}
-
-static int teardown(void **unused)
-{
-    (void)unused;
-    MPI_Barrier(MPI_COMM_WORLD);
-    cot_comm_destroy(&comm);
-    cot_set_abort_handler(NULL);
     return 0;
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, destroy_comm)
 
 static const struct CMUnitTest tests[] = {
     TEST(writes_fail),    TEST(late_writes_fail),       TEST(synchronizing_fails),

@@ -1,21 +1,20 @@
 /* A statistics file onto a disk that fails on one rank only, at every place where it can. */
 #include "support/checkpoint_state.h"
+#include "support/comm.h"
 #include "support/fault.h"
+#include "support/files.h"
 #include "support/ranks.h"
 #include "support/test.h"
 
-#include <coterie/digest.h>
 #include <coterie/memory.h>
 #include <coterie/statistics_file.h>
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EXPERTS = 40, ROWS = 64, BATCH = 16 };
 
-static cot_comm *comm;
 static char *path;
 
 static const cot_statistics_info info = {.kind = "training", .split = "test", .origin = &test_info};
@@ -85,25 +84,6 @@ static cot_status write_study(int64_t step)
 
 /* ---- failing and recovering ---- */
 
-static bool exists(const char *suffix)
-{
-    struct stat status;
-    char *whole = cot_strprintf("%s%s", path, suffix);
-    bool there = lstat(whole, &status) == 0;
-    cot_free(whole);
-    MPI_Barrier(comm->world); /* looked at before it goes */
-    return there;
-}
-
-static void digest_of_file(char hex[COT_DIGEST_SIZE])
-{
-    cot_h5_file *file = NULL;
-    cot_status status = cot_h5_open(path, &file);
-    if (status == COT_OK) status = cot_digest(file, hex);
-    cot_h5_close(&file);
-    if (status != COT_OK) fail_msg("%s", cot_failure());
-}
-
 /* With a good file there, write while the rules hold on `rank` alone: refused, removed, and the
  * good file stays; the next one is written as if nothing had been. */
 static void fail_and_recover(cot_status (*write)(int64_t step), const char *rules, int rank)
@@ -111,23 +91,21 @@ static void fail_and_recover(cot_status (*write)(int64_t step), const char *rule
     char before[COT_DIGEST_SIZE];
     char after[COT_DIGEST_SIZE];
     assert_int_equal(write(1), COT_OK);
-    digest_of_file(before);
+    assert_digest(path, before);
     MPI_Barrier(comm->world);
     fault_set(comm->rank == rank ? rules : "");
     cot_status status = write(2);
     fault_set("");
     if (status != COT_E_IO) fail_msg("'%s' on rank %d: status %d", rules, rank, (int)status);
-    assert_false(exists(".partial"));
-    digest_of_file(after);
+    assert_false(exists(path, ".partial"));
+    assert_digest(path, after);
     assert_on_every_rank(strcmp(before, after) == 0);
     assert_int_equal(write(3), COT_OK);
-    digest_of_file(after);
+    assert_digest(path, after);
     assert_on_every_rank(strcmp(before, after) != 0);
     if (comm->rank == 0) unlink(path);
     MPI_Barrier(comm->world);
 }
-
-#define WRITES "call=write,pwrite,pwritev match=*.partial "
 
 static void writes_together_fail(void **unused)
 {
@@ -169,9 +147,9 @@ static void the_first_record_fails(void **unused)
     cot_status status = append_step(1);
     fault_set("");
     assert_int_equal(status, COT_E_IO);
-    assert_false(exists("") || exists(".partial"));
+    assert_false(exists(path, "") || exists(path, ".partial"));
     assert_int_equal(append_step(1), COT_OK);
-    assert_true(exists(""));
+    assert_true(exists(path, ""));
 }
 
 /* A write that is lost without a word: only reading back finds it. */
@@ -190,19 +168,19 @@ static void cutting_fails(void **unused)
                                         "call=fsync match=*.partial action=fail:EIO",
                                         "call=rename action=fail:EIO"};
     for (int64_t step = 1; step <= 4; step++) assert_int_equal(append_step(step), COT_OK);
-    digest_of_file(before);
+    assert_digest(path, before);
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         fault_set(comm->rank == 0 ? rules[i] : "");
         cot_status status = cot_statistics_truncate(comm, path, 2);
         fault_set("");
         if (status != COT_E_IO) fail_msg("'%s': status %d", rules[i], (int)status);
-        assert_false(exists(".partial"));
-        digest_of_file(after);
+        assert_false(exists(path, ".partial"));
+        assert_digest(path, after);
         assert_string_equal(before, after);
     }
     MPI_Barrier(comm->world);
     assert_int_equal(cot_statistics_truncate(comm, path, 2), COT_OK);
-    digest_of_file(after);
+    assert_digest(path, after);
     assert_on_every_rank(strcmp(before, after) != 0);
 }
 
@@ -214,7 +192,7 @@ static void creating_fails(void **unused)
         cot_status status = write_study(2);
         fault_set("");
         assert_int_equal(status, COT_E_CREATE);
-        assert_false(exists(".partial"));
+        assert_false(exists(path, ".partial"));
     }
     fault_set(comm->rank == 0 ? "call=open match=*.partial action=fail:EROFS" : "");
     cot_status status = append_step(2);
@@ -227,19 +205,14 @@ static int setup(void **unused)
     (void)unused;
     static int count;
     fault_set("");
-    comm = comm_of_world(1);
     path = cot_strprintf("%s/stats%d.h5", test_folder(), count++);
-    return 0;
+    return create_comm(NULL);
 }
 
 static int teardown(void **unused)
 {
-    (void)unused;
-    MPI_Barrier(MPI_COMM_WORLD);
     cot_free(path);
-    cot_comm_destroy(&comm);
-    cot_set_abort_handler(NULL);
-    return 0;
+    return destroy_comm(unused);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)

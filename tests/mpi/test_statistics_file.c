@@ -1,8 +1,9 @@
 #include "support/checkpoint_state.h"
+#include "support/comm.h"
+#include "support/files.h"
 #include "support/ranks.h"
 #include "support/test.h"
 
-#include <coterie/digest.h>
 #include <coterie/memory.h>
 #include <coterie/shard.h>
 #include <coterie/statistics_file.h>
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 enum { LAYERS = 2, EXPERTS = 3, KEEPS = 2, SAMPLES = 23, BATCH = 8 };
-
-static cot_comm *comm;
 
 /* ---- a small catalog ---- */
 
@@ -70,21 +69,6 @@ static void fill(contents *c, int64_t step)
     list(c);
 }
 
-static char *path_of(const char *name)
-{
-    return cot_strprintf("%s/%s", test_folder(), name);
-}
-
-static bool exists(const char *path, const char *suffix)
-{
-    struct stat status;
-    char *whole = cot_strprintf("%s%s", path, suffix);
-    bool there = lstat(whole, &status) == 0;
-    cot_free(whole);
-    MPI_Barrier(comm->world); /* looked at before it goes */
-    return there;
-}
-
 static void append_with(const cot_comm *ranks, const char *path, int64_t step)
 {
     contents c;
@@ -95,15 +79,6 @@ static void append_with(const cot_comm *ranks, const char *path, int64_t step)
 static void append_step(const char *path, int64_t step)
 {
     append_with(comm, path, step);
-}
-
-static void assert_digest(const char *path, char hex[COT_DIGEST_SIZE])
-{
-    cot_h5_file *file = NULL;
-    cot_status status = cot_h5_open(path, &file);
-    if (status == COT_OK) status = cot_digest(file, hex);
-    cot_h5_close(&file);
-    if (status != COT_OK) fail_msg("%s", cot_failure());
 }
 
 static void assert_same(const char *left, const char *right, bool same)
@@ -430,31 +405,18 @@ static void unwritable_places_are_refused(void **unused)
     cot_free(path);
 }
 
-static int create_comm(void **unused)
-{
-    (void)unused;
-    comm = comm_of_world(1);
-    return 0;
-}
-
-static int destroy_comm(void **unused)
-{
-    (void)unused;
-    MPI_Barrier(MPI_COMM_WORLD);
-    cot_comm_destroy(&comm);
-    cot_set_abort_handler(NULL);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, create_comm, destroy_comm)
-
 static const struct CMUnitTest tests[] = {
-    TEST(rows_of_all_ranks_come_back),      TEST(digest_does_not_know_the_ranks),
-    TEST(giving_up_leaves_nothing),         TEST(a_record_comes_back),
-    TEST(many_records_keep_their_order),    TEST(cut_and_grown_again_it_is_the_same),
-    TEST(without_records_there_is_no_file), TEST(a_reader_is_not_disturbed),
-    TEST(other_variables_are_refused),      TEST(damaged_files_are_set_aside),
-    TEST(unwritable_places_are_refused),
+    TEST_ON_COMM(rows_of_all_ranks_come_back),
+    TEST_ON_COMM(digest_does_not_know_the_ranks),
+    TEST_ON_COMM(giving_up_leaves_nothing),
+    TEST_ON_COMM(a_record_comes_back),
+    TEST_ON_COMM(many_records_keep_their_order),
+    TEST_ON_COMM(cut_and_grown_again_it_is_the_same),
+    TEST_ON_COMM(without_records_there_is_no_file),
+    TEST_ON_COMM(a_reader_is_not_disturbed),
+    TEST_ON_COMM(other_variables_are_refused),
+    TEST_ON_COMM(damaged_files_are_set_aside),
+    TEST_ON_COMM(unwritable_places_are_refused),
 };
 
 RUN_MPI_TESTS(tests)

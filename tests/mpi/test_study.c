@@ -88,6 +88,19 @@ static void run(fixture *f, cot_catalog *catalog)
 
 /* ---- against subsets, one by one ---- */
 
+/* Study classes, and values, on all ranks, and look at what comes out. */
+static void study_both(void (*look)(const cot_catalog *catalog, bool classes))
+{
+    for (int classes = 0; classes <= 1; classes++) {
+        fixture f;
+        cot_catalog catalog;
+        create(&f, comm_of_world(1), classes, 1);
+        run(&f, &catalog);
+        look(&catalog, classes);
+        destroy(&f);
+    }
+}
+
 /* What a curve's point must hold. */
 typedef struct tally {
     double loss, metric;
@@ -163,21 +176,19 @@ static bool order_holds(const cot_catalog *catalog, bool classes, cot_order orde
     return good;
 }
 
+static void orders_hold(const cot_catalog *catalog, bool classes)
+{
+    for (cot_order order = 0; order < COT_ORDERS; order++)
+        assert_on_every_rank(order_holds(catalog, classes, order));
+}
+
 static void orders_agree_with_subsets(void **state)
 {
     (void)state;
-    for (int classes = 0; classes <= 1; classes++) {
-        fixture f;
-        cot_catalog catalog;
-        create(&f, comm_of_world(1), classes, 1);
-        run(&f, &catalog);
-        for (cot_order order = 0; order < COT_ORDERS; order++)
-            assert_on_every_rank(order_holds(&catalog, classes, order));
-        destroy(&f);
-    }
+    study_both(orders_hold);
 }
 
-static bool masses_hold(const cot_catalog *catalog, bool classes)
+static void masses_hold(const cot_catalog *catalog, bool classes)
 {
     bool good = true;
     for (size_t m = 0; m < MASSES; m++) {
@@ -200,20 +211,13 @@ static bool masses_hold(const cot_catalog *catalog, bool classes)
                is_close("kept", reals_of(catalog, "kept_mass_mean")[m], kept) &&
                is_close("kept", deviation * deviation, squares - kept * kept);
     }
-    return good;
+    assert_on_every_rank(good);
 }
 
 static void masses_agree_with_subsets(void **state)
 {
     (void)state;
-    for (int classes = 0; classes <= 1; classes++) {
-        fixture f;
-        cot_catalog catalog;
-        create(&f, comm_of_world(1), classes, 1);
-        run(&f, &catalog);
-        assert_on_every_rank(masses_hold(&catalog, classes));
-        destroy(&f);
-    }
+    study_both(masses_hold);
 }
 
 static bool spread_holds(const cot_catalog *catalog, const char *values, const char *means,
@@ -284,26 +288,24 @@ static bool search_holds(const cot_catalog *catalog, bool classes, size_t k)
             is_close("any right", reals_of(catalog, "exhaustive_any_right")[k], any_right));
 }
 
+static void searches_hold(const cot_catalog *catalog, bool classes)
+{
+    for (size_t k = 0; k < KEEPS; k++) {
+        if (keep_sizes[k] == 3) continue; /* too many */
+        assert_on_every_rank(search_holds(catalog, classes, k));
+    }
+    assert_true(isnan(reals_of(catalog, "loss_exhaustive")[1]));
+    assert_true(isnan(reals_of(catalog, "exhaustive_combine_rank")[1]));
+    assert_int_equal(wholes_of(catalog, "exhaustive_subsets")[1], 0);
+    assert_int_equal(wholes_of(catalog, "distinct_subsets_exhaustive")[1], 0);
+    if (classes) assert_true(isnan(reals_of(catalog, "exhaustive_any_right")[1]));
+    if (!classes) assert_null(cot_catalog_variable(catalog, "exhaustive_any_right"));
+}
+
 static void search_agrees_with_subsets(void **state)
 {
     (void)state;
-    for (int classes = 0; classes <= 1; classes++) {
-        fixture f;
-        cot_catalog catalog;
-        create(&f, comm_of_world(1), classes, 1);
-        run(&f, &catalog);
-        for (size_t k = 0; k < KEEPS; k++) {
-            if (keep_sizes[k] == 3) continue; /* too many */
-            assert_on_every_rank(search_holds(&catalog, classes, k));
-        }
-        assert_true(isnan(reals_of(&catalog, "loss_exhaustive")[1]));
-        assert_true(isnan(reals_of(&catalog, "exhaustive_combine_rank")[1]));
-        assert_int_equal(wholes_of(&catalog, "exhaustive_subsets")[1], 0);
-        assert_int_equal(wholes_of(&catalog, "distinct_subsets_exhaustive")[1], 0);
-        if (classes) assert_true(isnan(reals_of(&catalog, "exhaustive_any_right")[1]));
-        if (!classes) assert_null(cot_catalog_variable(&catalog, "exhaustive_any_right"));
-        destroy(&f);
-    }
+    study_both(searches_hold);
 }
 
 static void counts_of_subsets(void **state)
@@ -458,9 +460,8 @@ static void runs_for_each_point_agree(void **state)
     create(&f, comm_of_world(1), true, 2);
     visit_drawn(f.comm, add_runs, &f);
     finish(&f, &catalog);
-    for (cot_order order = 0; order < COT_ORDERS; order++)
-        assert_on_every_rank(order_holds(&catalog, true, order));
-    assert_on_every_rank(masses_hold(&catalog, true));
+    orders_hold(&catalog, true);
+    masses_hold(&catalog, true);
     assert_on_every_rank(layers_hold(&catalog));
     destroy(&f);
 }

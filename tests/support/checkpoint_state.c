@@ -3,7 +3,6 @@
 #include <coterie/memory.h>
 #include <coterie/shard.h>
 
-#include <stdio.h>
 #include <string.h>
 
 const cot_checkpoint_info test_info = {.recipe = "seed: 7\nmodel:\n  experts: 5\n",
@@ -105,23 +104,4 @@ bool states_equal(const cot_training_state *left, const cot_training_state *righ
     for (size_t i = 0; i < left->moment_count && equal; i++)
         equal = memcmp(left->moments[i], right->moments[i], bytes) == 0;
     return equal && progress_equal(&left->progress, &right->progress);
-}
-
-void flip_byte(const char *path, const void *needle, size_t needle_size, size_t offset)
-{
-    FILE *file = fopen(path, "r+b");
-    COT_ASSERT(file != NULL && fseek(file, 0, SEEK_END) == 0);
-    size_t size = (size_t)ftell(file);
-    char *content = cot_alloc(size, 1);
-    rewind(file);
-    COT_ASSERT(fread(content, 1, size, file) == size);
-    if (needle != NULL) {
-        const char *found = memmem(content, size, needle, needle_size);
-        COT_ASSERT(found != NULL);
-        offset += (size_t)(found - content);
-    }
-    COT_ASSERT(offset < size && fseek(file, (long)offset, SEEK_SET) == 0);
-    fputc((unsigned char)content[offset] ^ 0x10, file);
-    fclose(file);
-    cot_free(content);
 }

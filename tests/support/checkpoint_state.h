@@ -21,8 +21,4 @@ bool states_equal(const cot_training_state *left, const cot_training_state *righ
 
 extern const cot_checkpoint_info test_info;
 
-/** Change one byte of a file, `offset` from its start, or from the first place where `needle` (when
- * not NULL) lies. */
-void flip_byte(const char *path, const void *needle, size_t needle_size, size_t offset);
-
 #endif

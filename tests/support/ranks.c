@@ -2,6 +2,10 @@
 
 #include "support/test.h"
 
+#include <coterie/memory.h>
+
+#include <sys/stat.h>
+
 int rank_count(void)
 {
     int size = 0;
@@ -21,6 +25,16 @@ bool on_every_rank(bool here)
     int all = here;
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD));
     return all != 0;
+}
+
+bool exists(const char *path, const char *suffix)
+{
+    struct stat status;
+    char *whole = cot_strprintf("%s%s", path, suffix);
+    bool there = lstat(whole, &status) == 0;
+    cot_free(whole);
+    COT_MPI(MPI_Barrier(MPI_COMM_WORLD));
+    return there;
 }
 
 static cot_comm *comm_of(MPI_Comm parent, int replicas)

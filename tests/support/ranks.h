@@ -24,6 +24,10 @@ bool on_every_rank(bool here);
                      rank_here());                                                                 \
     } while (0)
 
+/** Whether a file or a link has the path that both parts make; it stays until every rank has
+ * looked. Collective over MPI_COMM_WORLD. */
+bool exists(const char *path, const char *suffix);
+
 /** Communicators over all ranks with this many expert replicas, and over this rank alone. */
 cot_comm *comm_of_world(int replicas);
 cot_comm *comm_of_self(void);
