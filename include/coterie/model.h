@@ -55,8 +55,8 @@ cot_real *cot_model_images(const cot_model *model);
 const cot_real *cot_model_forward(cot_model *model, const cot_pass *pass);
 
 /** From the gradient with respect to the outputs [b,outputs]: replicated gradients are overwritten
- * with the sum over this rank's samples, expert gradients are added to. Collective over the expert
- * group. */
+ * with the sum over this rank's samples, gathered ones (param.h) with that over all samples, expert
+ * gradients are added to. Collective over the world. */
 void cot_model_backward(cot_model *model, const cot_real *doutputs);
 
 /** T, D, E, P, H of the Soft MoE layers, and how many there are. */

@@ -79,8 +79,8 @@ static void multiply_transposed(const cot_small_product *x)
         small_kernels()->wide(&(cot_small_product){x->n, rows, x->k, x->alpha, false, x->b, 1,
                                                    x->ldb, x->a + i, x->a_col, part, rows});
         cot_real *c = x->c + i * x->ldc;
-        if (!x->adds)
-            for (size_t r = 0; r < rows; r++) cot_fill(x->n, 0, c + r * x->ldc);
+        if (!x->adds) /* -0 + y is y, also for y = -0 */
+            for (size_t r = 0; r < rows; r++) cot_fill(x->n, -(cot_real)0, c + r * x->ldc);
         cot_add_transposed(x->n, rows, part, c, x->ldc);
     }
 }

@@ -15,7 +15,7 @@
 
 typedef struct cot_tokens cot_tokens;
 
-/** For a layer with this router and these experts, which outlive it. Collective over the group. */
+/** For a layer with this router and these experts, which outlive it. Collective over the world. */
 cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
                               const cot_batching *batching, const cot_comm *comm,
                               const cot_router *router, cot_expert_bank *bank);

@@ -54,7 +54,7 @@ struct cot_tokens {
     cot_real *maxima;           /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
     cot_gather *x, *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
-    cot_parts *dmixed, *dxhat;         /* [B,T,D]; NULL where not needed */
+    cot_parts *dmixed, *dxhat;         /* [B,T,D]; dxhat NULL where both are one */
     cot_columns *dphi;                 /* NULL where nothing learns from logits */
     cot_partial_tree *outputs;
     cot_partial_tree **dmixed_trees, **dxhat_trees; /* one a grain */

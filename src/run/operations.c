@@ -164,11 +164,11 @@ static void sum_in_shared_memory(pass_work *w, double ranks, double numbers)
 }
 
 /* Reduce-scatter, additions, all-gather. */
-void work_sum(pass_work *w, const peers *to, double ranks, double numbers)
+void work_sum(pass_work *w, const peers *to, bool ordered, double ranks, double numbers)
 {
     const size_t most = w->batching->node_ranks;
     if (ranks == 1) return;
-    if (w->ordered && to->between == 0 && (most == 0 || ranks <= (double)most)) {
+    if (ordered && to->between == 0 && (most == 0 || ranks <= (double)most)) {
         sum_in_shared_memory(w, ranks, numbers);
         return;
     }
@@ -189,13 +189,13 @@ static void sums(pass_work *w, const cot_experiment *ex)
     double scores = (double)COT_SCORES * sizeof(double);
     double times = w->times;
     w->phase = COT_PHASE_SUMS;
-    work_sum(w, &w->world, comm->size, (double)cot_params_summed_size(ex->params));
+    work_sum(w, &w->world, w->ordered, comm->size, (double)cot_params_summed_size(ex->params));
     if (times > 1) work_add(w, COT_KERNEL_ADD, replicated, 1, 1, 1);
     work_send(w, &w->world, scores);
     w->times = 1;
     if (times > 1) work_add(w, COT_KERNEL_COPY, replicated, 1, 1, 1);
     work_add(w, COT_KERNEL_COPY, sharded, 1, 1, 1); /* filled with 0 */
-    work_sum(w, &w->replicas, comm->replica_count, sharded);
+    work_sum(w, &w->replicas, w->ordered, comm->replica_count, sharded);
     for (size_t i = 0; i < cot_params_count(ex->params); i++) {
         const cot_param *param = cot_params_at(ex->params, i);
         bool shard = param->placement == COT_SHARDED;

@@ -64,7 +64,7 @@ void work_send(pass_work *w, const peers *to, double bytes);
 void work_exchange(pass_work *w, double bytes);
 
 /** Add cot_ordered_sum_real over `ranks` ranks, these and this one, each with as many numbers. */
-void work_sum(pass_work *w, const peers *to, double ranks, double numbers);
+void work_sum(pass_work *w, const peers *to, bool ordered, double ranks, double numbers);
 
 /** cot_expert_bank_load and cot_expert_bank_finish. */
 void work_load_experts(pass_work *w);

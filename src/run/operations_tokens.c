@@ -219,7 +219,7 @@ static void gather_phi(pass_work *w)
     const double all = (double)(shape->D * shape->E * shape->P);
     const double own = w->experts * (double)(shape->D * shape->P);
     w->phase = COT_PHASE_EXCHANGE;
-    work_sum(w, &w->replicas, w->comm->replica_count, own);
+    work_sum(w, &w->replicas, true, w->comm->replica_count, own);
     if (w->comm->group_size == 1) return;
     work_exchange(w, own * sizeof(cot_real));
     w->phase = COT_PHASE_ROUTE;

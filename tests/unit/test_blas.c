@@ -218,6 +218,21 @@ static void columns_of_small_products(void **state)
     assert_true(checked > 100);
 }
 
+/* A sum that is -0 stays so, by few columns as by many. */
+static void zeros_keep_their_sign(void **state)
+{
+    (void)state;
+    enum { M = 3, MOST = 40, K = 2 };
+    const cot_real a[K * M] = {0};
+    cot_real b[K * MOST];
+    cot_real c[M * MOST];
+    for (size_t i = 0; i < (size_t)K * MOST; i++) b[i] = -1;
+    for (size_t n = 1; n <= MOST; n++) {
+        cot_gemm(COT_T, COT_N, M, n, K, 1, a, M, b, n, 0, c, n);
+        for (size_t i = 0; i < M * n; i++) assert_true(c[i] == 0 && signbit(c[i]));
+    }
+}
+
 static void names_its_kernels(void **state)
 {
     (void)state;
@@ -233,6 +248,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(empty_products),
     cmocka_unit_test(same_bits_at_any_address),
     cmocka_unit_test(columns_of_small_products),
+    cmocka_unit_test(zeros_keep_their_sign),
 };
 
 RUN_UNIT_TESTS(tests)
