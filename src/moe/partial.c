@@ -32,7 +32,7 @@ enum { AT_ONCE = 32 }; /* tokens whose exponentials are computed together */
 static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens,
                          size_t width)
 {
-    cot_real weights[2][AT_ONCE];
+    cot_real weights[2][AT_ONCE] = {{0}};
     for (size_t i = 0; i < tokens; i++) {
         cot_real *max = a->max + first + i;
         cot_real largest = *max > b->max[first + i] ? *max : b->max[first + i];
