@@ -527,7 +527,7 @@ static void keeping_all_is_the_full_layer(void **state)
         cot_selector *selector = cot_selector_combine(fixtures[i].experts, fixtures[i].experts);
         forward(&all, MOST_BATCH, NULL);
         assert_on_every_rank(cot_soft_moe_kept(all.layer) == NULL);
-        memcpy(full, all.whole_y, sizeof full);
+        memcpy(full, all.whole_y, MOST_BATCH * per_sample() * sizeof *full);
         forward(&all, MOST_BATCH, selector);
         assert_on_every_rank(close_to(all.whole_y, full, MOST_BATCH * per_sample()));
         forward(&all, MOST_BATCH, NULL);
