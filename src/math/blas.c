@@ -96,8 +96,6 @@ static void multiply_by_transposed(const cot_small_product *x)
     small_kernels()->wide(&other);
 }
 
-typedef void multiply(const cot_small_product *product);
-
 static void multiply_wide(const cot_small_product *x)
 {
     small_kernels()->wide(x);
@@ -109,7 +107,7 @@ static void multiply_dots(const cot_small_product *x)
 }
 
 /* The way of a product, whatever its rows; NULL: the library's. */
-static multiply *small_way(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
+static cot_small_gemm *small_way(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
 {
     if (k == 0 || n * k > MOST_OF_B) return NULL;
     if (tb == COT_N) return ta == COT_T && n <= MOST_COLUMNS ? multiply_transposed : multiply_wide;
@@ -130,7 +128,7 @@ void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, 
     if (m == 0 || n == 0) return;
     const cot_small_product small = {
         m, n, k, alpha, beta == 1, a, ta == COT_N ? lda : 1, ta == COT_N ? 1 : lda, b, ldb, c, ldc};
-    multiply *way = beta == 0 || beta == 1 ? small_way(ta, tb, n, k) : NULL;
+    cot_small_gemm *way = beta == 0 || beta == 1 ? small_way(ta, tb, n, k) : NULL;
     if (way != NULL) {
         way(&small);
         return;

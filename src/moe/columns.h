@@ -23,10 +23,9 @@ void cot_columns_destroy(cot_columns **columns);
  * `whole` [rows,S]. Not collective. */
 cot_real *cot_columns_own(const cot_columns *columns, cot_real *whole);
 
-/** Bring all columns here. Returns the bytes that this rank's columns are to
- * others. Where memory is shared, the ranks
- * meet; they must meet again, anywhere, before one writes its next columns, because others read
- * these. */
+/** Bring all columns here. Returns the bytes that this rank's columns are to others. Where memory
+ * is shared, the ranks meet; they must meet again, anywhere, before one writes its next columns,
+ * because others read these. */
 size_t cot_columns_run(cot_columns *columns, cot_real *whole);
 
 /** Behind it: put them together in `whole`. Not collective. */

@@ -63,7 +63,8 @@ void work_send(pass_work *w, const peers *to, double bytes);
 /** Add a meeting of the expert group in shared memory, or the same number of messages. */
 void work_exchange(pass_work *w, double bytes);
 
-/** Add cot_ordered_sum_real over `ranks` ranks, these and this one, each with as many numbers. */
+/** Add cot_ordered_sum_real over `ranks` ranks, these and this one, each with as many numbers; in
+ * the fixed order or not. */
 void work_sum(pass_work *w, const peers *to, bool ordered, double ranks, double numbers);
 
 /** cot_expert_bank_load and cot_expert_bank_finish. */
