@@ -40,6 +40,7 @@ typedef struct cot_experiment {
     cot_model *model;
     size_t outputs; /**< classes, or 1 for regression */
     cot_batching batching;
+    size_t parts;        /**< that a training batch is computed in, one after the other */
     char why[96];        /**< why this exchange plan */
     cot_target *targets; /**< [b]: of this rank's samples at hand */
     cot_real *doutputs;  /**< [b,outputs] */

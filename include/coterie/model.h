@@ -34,6 +34,9 @@ typedef struct cot_model_io {
 
 typedef struct cot_model cot_model;
 
+/** T, D, E, P, H of the Soft MoE layers of such a model. */
+cot_moe_shape cot_model_shape_of(const cot_model_options *options, const cot_model_io *io);
+
 /** Register all parameters and take all memory. `comm` and `params` outlive the model. Collective
  * over the world.
  * Errors, on every rank alike: COT_E_CONFIG when patches do not divide the image. */

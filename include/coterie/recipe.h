@@ -36,7 +36,7 @@ typedef struct cot_recipe {
     cot_schedule schedule;
     struct {
         size_t batch;      /**< samples a step, over all ranks */
-        size_t accumulate; /**< micro-batches that a batch is cut into */
+        size_t accumulate; /**< micro-batches that a batch is cut into; 0: by its slots */
         cot_hidden_rows activations;
         size_t epochs; /**< stop after so many epochs ... */
         size_t steps;  /**< ... or, when not 0, after so many steps */

@@ -40,6 +40,22 @@ static size_t hidden_width(const cot_model_options *options)
     return share > 0 ? share : 1;
 }
 
+static cot_patches patches_of(const cot_model_options *options, const cot_model_io *io)
+{
+    return (cot_patches){io->channels, io->height, io->width, options->patch_height,
+                         options->patch_width};
+}
+
+cot_moe_shape cot_model_shape_of(const cot_model_options *options, const cot_model_io *io)
+{
+    const cot_patches patches = patches_of(options, io);
+    return (cot_moe_shape){.T = cot_patches_tokens(&patches),
+                           .D = options->embed > 0 ? options->embed : cot_patches_width(&patches),
+                           .E = options->experts,
+                           .P = options->slots,
+                           .H = hidden_width(options)};
+}
+
 static void create_layers(cot_model *model, size_t grains, size_t capacity, cot_params *params)
 {
     const cot_model_options *options = &model->options;
@@ -87,14 +103,8 @@ cot_status cot_model_create(const cot_model_options *options, const cot_model_io
     model->io = *io;
     model->batching = *batching;
     model->comm = comm;
-    model->patches = (cot_patches){io->channels, io->height, io->width, options->patch_height,
-                                   options->patch_width};
-    model->shape = (cot_moe_shape){.T = cot_patches_tokens(&model->patches),
-                                   .D = options->embed > 0 ? options->embed
-                                                           : cot_patches_width(&model->patches),
-                                   .E = options->experts,
-                                   .P = options->slots,
-                                   .H = hidden_width(options)};
+    model->patches = patches_of(options, io);
+    model->shape = cot_model_shape_of(options, io);
     size_t ranks = (size_t)comm->size;
     size_t rank = (size_t)comm->rank;
     size_t capacity = cot_grains_capacity(batching->max_batch, batching->grains, ranks, rank);

@@ -235,7 +235,7 @@ void operations_of_step(const cot_experiment *ex, int ranks_on_node, operations 
     list_out->count = 0;
     pass_work w = {
         .list = list_out,
-        .times = (double)recipe->train.accumulate,
+        .times = (double)ex->parts,
         .moe = &moe,
         .comm = comm,
         .batching = batching,

@@ -49,8 +49,11 @@ static void describe_run(const trainer *t)
              t->comm->size, t->comm->size == 1 ? "" : "s", shape->E, shape->H, shape->P,
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
     describe_exchange(t);
-    cot_info("%zu training samples, %lu steps of %zu, into %s", info->samples[COT_SPLIT_TRAIN],
-             (unsigned long)t->total_steps, t->recipe->train.batch, t->recipe->output.dir);
+    char cut[32] = "";
+    if (t->experiment->parts > 1)
+        snprintf(cut, sizeof cut, " in %zu parts", t->experiment->parts);
+    cot_info("%zu training samples, %lu steps of %zu%s, into %s", info->samples[COT_SPLIT_TRAIN],
+             (unsigned long)t->total_steps, t->recipe->train.batch, cut, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);
 }
 

@@ -89,7 +89,7 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     cot_sampler_start_epoch(t->sampler, progress->epoch);
     cot_ledger_mark(t->ledger, COT_PHASE_DATA);
     size_t samples = cot_sampler_batch_size(t->sampler, progress->batch);
-    size_t pieces = t->recipe->train.accumulate;
+    size_t pieces = t->experiment->parts;
     cot_gradients_begin(t->gradients);
     cot_ledger_mark(t->ledger, COT_PHASE_SUMS);
     for (size_t piece = 0; piece < pieces; piece++) {

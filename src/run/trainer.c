@@ -27,7 +27,7 @@ static void create_optimizer(trainer *t)
         t->comm, params,
         &(cot_gradients_options){.ordered = t->recipe->parallel.reproducible,
                                  .node_ranks = t->experiment->batching.node_ranks,
-                                 .most_batches = t->recipe->train.accumulate});
+                                 .most_batches = t->experiment->parts});
     t->norms = cot_norms_create(t->comm, params);
     cot_memory_mark(COT_MEMORY_GRADIENTS);
     t->optimizer = cot_optimizer_create(&t->recipe->optimizer, params);

@@ -32,6 +32,8 @@ class Trainer:
     def __init__(self, folder, job, mode):
         self.job, self.recipe = job, job["recipe"]
         self.rank, self.world = mode["rank"], mode["processes"]
+        # Only what the recipe asks for: what parts suit coterie's cache is its own affair.
+        self.pieces = max(1, self.recipe["train"]["accumulate"])
         self.tokens = torch.from_numpy(np.load(folder / "tokens.npy"))
         self.target = torch.from_numpy(np.load(folder / "target.npy"))
         order = folder / "order.npy"
@@ -76,14 +78,13 @@ class Trainer:
 
     def accumulate(self, step, piece, size, exact):
         """Gradients of one piece of the batch, as far as it is this rank's; its summed loss."""
-        pieces = self.recipe["train"]["accumulate"]
-        first, last = size * piece // pieces, size * (piece + 1) // pieces
+        first, last = size * piece // self.pieces, size * (piece + 1) // self.pieces
         if first == last:
             return torch.zeros(())
         begin = first + (last - first) * self.rank // self.world
         end = first + (last - first) * (self.rank + 1) // self.world
         x, target = self.samples(step, begin, end)
-        apart = self.world > 1 and piece + 1 < pieces
+        apart = self.world > 1 and piece + 1 < self.pieces
         with self.model.no_sync() if apart else contextlib.nullcontext():
             outputs = self.model(x, self.noise(step, begin, end - begin, exact))
             loss = loss_sum(outputs, target, self.recipe)
@@ -96,7 +97,7 @@ class Trainer:
         size, options = self.batch_size(step), self.recipe["optimizer"]
         self.optimizer.zero_grad(set_to_none=True)
         loss = sum(self.accumulate(step, piece, size, exact)
-                   for piece in range(self.recipe["train"]["accumulate"]))
+                   for piece in range(self.pieces))
         if options["clip_norm"] > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), options["clip_norm"])
         factor = rate_factor(self.recipe["schedule"], step, self.job["total_steps"])
