@@ -4,9 +4,9 @@
  * The ranks of an expert group form nodes (nodes.h). Inside a node, homes and owners see the same
  * memory (MPI_Win_allocate_shared). Where the group is one node they work on the same slot buffers
  * and nothing moves: an exchange is a barrier. Else a node has a home buffer and an owned one, and
- * what lies between the nodes travels in messages of some 64 KiB, or of one slot up to 1 MiB, which
- * the ranks of a node share among them. A node may be one rank; then it is all messages. Results
- * are the same bits in every way.
+ * what lies between the nodes travels in messages of some 128 KiB, or of one slot up to 1 MiB,
+ * which the ranks of a node share among them. A node may be one rank; then it is all messages.
+ * Results are the same bits in every way.
  *
  * Every owner's experts are cut into chunks of consecutive ones, whose slots travel by themselves,
  * so that some can be on their way while others are computed. */
