@@ -26,7 +26,7 @@ static const grid products = {
 static const grid mixing = {{{2, 6, 20, 64}, {3, 12, 48, 192, 768}, {32, 128, 512}}};
 static const grid experts = {{{12, 48, 192, 768}, {32, 128, 512}, {1, 4, 14, 50, 180, 640}}};
 static const grid matrices = {{{1, 6, 36, 216}, {6, 48, 384}}};
-static const grid vectors = {{{8, 64, 2048, 65536, 524288, 2097152, 8388608}}};
+static const grid vectors = {{{8, 64, 2048, 65536, 524288, 1048576, 2097152, 8388608}}};
 static const grid updates = {{{128, 2048, 65536, 2097152}}};
 static const grid pixels = {{{784}}}; /* of a glyph */
 static const grid normals = {{{256}}};
@@ -101,6 +101,7 @@ static void measure_grid(const cot_comm *world, const machine_arena *arena, cot_
                          double seconds, cot_rates *rates)
 {
     const size_t points = points_of(rates);
+    machine_arena_warm(arena);
     for (size_t i = 0; i < points; i++) {
         size_t sizes[COT_MACHINE_AXES];
         sizes_at(rates, i, sizes);

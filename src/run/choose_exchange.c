@@ -40,6 +40,7 @@ static double time_operation(const trial *t, const operation *o)
     const double room = o->kernel == COT_KERNEL_NORMALS ? most_drawn : (double)t->arena.region;
     while (m > 1 && m * fmax(n, k) > room) m = ceil(m / 2);
     while (n > 1 && n * fmax(m, k) > room) n = ceil(n / 2);
+    machine_arena_warm(&t->arena);
     double seconds =
         machine_time_kernel(&t->arena, o->kernel, (size_t)m, (size_t)n, (size_t)k, enough);
     return seconds * o->m * o->n * o->k / (m * n * k);

@@ -16,6 +16,10 @@ typedef struct machine_arena {
 machine_arena machine_arena_create(size_t operand);
 void machine_arena_destroy(machine_arena *arena);
 
+/** Bring into the third-level cache what kernels of usual sizes work on, when something large may
+ * have come between. */
+void machine_arena_warm(const machine_arena *arena);
+
 /** Seconds of the kernel, by the median of several runs within about `seconds`; operands come from
  * where a step would find them, the third-level cache. Not for messages and barriers. Not
  * collective. */
