@@ -329,7 +329,7 @@ static void describe(const cot_comm *world, cot_machine *machine)
     machine->base_bytes = numbers[1];
 }
 
-enum { VISITS = 5 };
+enum { VISITS = 7 };
 
 /* Of the visits, each point's median. */
 static void settle(const cot_machine visits[VISITS], cot_machine *machine)
