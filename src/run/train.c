@@ -50,8 +50,7 @@ static void describe_run(const trainer *t)
              shape->P == 1 ? "" : "s", cot_params_total(t->experiment->params));
     describe_exchange(t);
     char cut[32] = "";
-    if (t->experiment->parts > 1)
-        snprintf(cut, sizeof cut, " in %zu parts", t->experiment->parts);
+    if (t->experiment->parts > 1) snprintf(cut, sizeof cut, " in %zu parts", t->experiment->parts);
     cot_info("%zu training samples, %lu steps of %zu%s, into %s", info->samples[COT_SPLIT_TRAIN],
              (unsigned long)t->total_steps, t->recipe->train.batch, cut, t->recipe->output.dir);
     if (t->recipe->parallel.reproducible) warn_about_grains(t);
