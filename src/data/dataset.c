@@ -119,6 +119,12 @@ const uint8_t *cot_dataset_pixels(cot_dataset *dataset, cot_split split, size_t 
     return dataset->ops->pixels(dataset->source, split, index, label_out);
 }
 
+static void look_up(size_t n, const uint8_t *restrict pixels, const cot_real *restrict normalized,
+                    cot_real *restrict x)
+{
+    for (size_t i = 0; i < n; i++) x[i] = normalized[pixels[i]];
+}
+
 void cot_dataset_get(cot_dataset *dataset, cot_split split, uint64_t epoch, size_t index,
                      cot_real *x, cot_target *target)
 {
@@ -129,5 +135,5 @@ void cot_dataset_get(cot_dataset *dataset, cot_split split, uint64_t epoch, size
         return;
     }
     const uint8_t *pixels = cot_dataset_pixels(dataset, split, index, &target->label);
-    for (size_t i = 0; i < dataset->sample_size; i++) x[i] = dataset->normalized[pixels[i]];
+    look_up(dataset->sample_size, pixels, dataset->normalized, x);
 }

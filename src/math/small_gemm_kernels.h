@@ -69,7 +69,7 @@ COT_INLINE void wide_step(const product *x, int rows, int cols, const cot_real *
 }
 
 /* The tile's sums, where they belong. Copies of the fields: what is stored could change them, for
- * all that the compiler knows. */
+ * all that the compiler knows. One question for all of the sums, not one for each. */
 COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_part last,
                     cot_vec sum[ROWS][STRIP])
 {
@@ -78,21 +78,27 @@ COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, co
     const bool adds = x->adds;
     const size_t ldc = x->ldc;
     cot_real *c = x->c + i * ldc + j;
+    if (scales) {
+        COT_UNROLL
+        for (int r = 0; r < rows; r++) {
+            COT_UNROLL
+            for (int v = 0; v < cols; v++) sum[r][v] *= alpha;
+        }
+    }
+    if (adds) {
+        cot_real *at = c;
+        COT_UNROLL
+        for (int r = 0; r < rows; r++, at += ldc) {
+            COT_UNROLL
+            for (int v = 0; v < cols - 1; v++) sum[r][v] += cot_vec_load(at + v * COT_VEC);
+            sum[r][cols - 1] += cot_vec_load_part(at + (cols - 1) * COT_VEC, last);
+        }
+    }
     COT_UNROLL
     for (int r = 0; r < rows; r++, c += ldc) {
         COT_UNROLL
-        for (int v = 0; v < cols; v++) {
-            cot_real *at = c + v * COT_VEC;
-            cot_vec y = sum[r][v];
-            if (scales) y *= alpha;
-            if (v < cols - 1) {
-                if (adds) y += cot_vec_load(at);
-                cot_vec_store(at, y);
-            } else {
-                if (adds) y += cot_vec_load_part(at, last);
-                cot_vec_store_part(at, last, y);
-            }
-        }
+        for (int v = 0; v < cols - 1; v++) cot_vec_store(c + v * COT_VEC, sum[r][v]);
+        cot_vec_store_part(c + (cols - 1) * COT_VEC, last, sum[r][cols - 1]);
     }
 }
 
@@ -107,10 +113,16 @@ COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, c
     const bool is_long = x->k >= LONG;
     if (is_long && has_below) fetch_result(x, rows, cols, x->c + i * x->ldc + j);
     wide_step(x, rows, cols, a, b, last, true, sum);
-    for (size_t p = 1; p < x->k; p++) {
+    /* Two loops: a short sum has no time for questions. */
+    for (size_t p = 1; is_long && p < x->k; p++) {
         a += x->a_col;
         b += x->ldb;
-        if (is_long) fetch(x, rows, cols, a, b, has_below, p);
+        fetch(x, rows, cols, a, b, has_below, p);
+        wide_step(x, rows, cols, a, b, last, false, sum);
+    }
+    for (size_t p = 1; !is_long && p < x->k; p++) {
+        a += x->a_col;
+        b += x->ldb;
         wide_step(x, rows, cols, a, b, last, false, sum);
     }
     put(x, rows, cols, i, j, last, sum);
@@ -217,6 +229,8 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     const cot_real *b = x->b + j * x->ldb;
     const bool has_below = i + (size_t)rows < x->m;
     size_t p = 0;
+    const cot_real alpha = x->alpha;
+    const bool adds = x->adds;
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
         COT_UNROLL
@@ -234,9 +248,13 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
         cot_vec_sum4(sum[r], sums);
         if (cols > 4) cot_vec_sum4(sum[r] + 4, sums + 4);
         cot_real *c = x->c + (i + (size_t)r) * x->ldc + j;
-        COT_UNROLL
-        for (int v = 0; v < cols; v++)
-            c[v] = x->adds ? c[v] + x->alpha * sums[v] : x->alpha * sums[v];
+        if (adds) {
+            COT_UNROLL
+            for (int v = 0; v < cols; v++) c[v] += alpha * sums[v];
+        } else {
+            COT_UNROLL
+            for (int v = 0; v < cols; v++) c[v] = alpha * sums[v];
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+#include "run/batch_parts.h"
 #include "run/choose_exchange.h"
 
 #include <coterie/blas.h>
@@ -51,31 +52,17 @@ static void choose_batching(cot_experiment *ex)
     ex->batching.hidden = recipe->train.activations;
 }
 
-/* A step reads and writes all slots many times. With small experts this takes as long as the
- * products, unless the cache holds them; so it does where a part of the batch has no more numbers
- * than `cached` in slot inputs and outputs, as measured. But products of fewer rows than an expert
- * is wide would be slower, and a grain's products of few samples too. By the recipe alone: more
- * parts make other sums. */
-static size_t parts_of(const cot_experiment *ex, const cot_moe_shape *shape)
-{
-    const size_t cached = (size_t)1 << 20;
-    const size_t least_of_grain = 8;
-    const size_t batch = ex->recipe->train.batch;
-    const size_t numbers = 2 * batch * shape->E * shape->P * shape->D;
-    size_t parts = 1;
-    if (cot_plan_choose(ex->batching.plan, shape) != COT_PLAN_SLOTS) return parts;
-    while (numbers > parts * cached && batch >= 2 * parts * least_of_grain * ex->batching.grains &&
-           batch * shape->P >= 2 * parts * shape->H)
-        parts *= 2;
-    return parts;
-}
-
 static void choose_parts(cot_experiment *ex, const cot_model_io *io)
 {
     const cot_recipe *recipe = ex->recipe;
     const cot_moe_shape shape = cot_model_shape_of(&recipe->model, io);
-    ex->parts = recipe->train.accumulate > 0 ? recipe->train.accumulate : parts_of(ex, &shape);
-    ex->batching.max_batch = (recipe->train.batch + ex->parts - 1) / ex->parts;
+    const size_t batch = recipe->train.batch;
+    ex->parts = 1;
+    if (recipe->train.accumulate > 0)
+        ex->parts = recipe->train.accumulate;
+    else if (cot_plan_choose(ex->batching.plan, &shape) == COT_PLAN_SLOTS)
+        ex->parts = batch_parts(&shape, batch, ex->batching.grains);
+    ex->batching.max_batch = (batch + ex->parts - 1) / ex->parts;
 }
 
 /* The parameters have no values yet. */

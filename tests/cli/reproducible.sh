@@ -27,6 +27,8 @@ same plain "1 2 4 8" --
 same thirteen "1 2 4 8" -- --set model.experts=13 --set model.slots=3
 same clipped "1 2 4 8" -- --set optimizer.clip_norm=0.5
 same accumulated "1 2 4 8" -- --set train.accumulate=2
+same parts "1 2 4 8" -- --set model.experts=64 --set parallel.exchange=slots --set train.batch=128
+grep -q "steps of 128 in 2 parts," "$scratch/log" || fail "64 experts are not cut into parts: $(cat "$scratch/log")"
 same replicas "2 4 8" -- --set parallel.expert_replicas=2
 same masses "1 4" -- --set stats.level=masses --set stats.keep=3,5 --set data.validation=100
 same few "1 8" -- --set model.experts=3 --set router.noise=0.3 --set model.activation=gelu
