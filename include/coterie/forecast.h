@@ -27,6 +27,7 @@ typedef struct cot_forecast {
     cot_settings settings;
     bool shares_memory; /**< the ranks of an expert group, rather than sending messages */
     size_t parameters;  /**< of the model */
+    size_t parts;       /**< that a batch is computed in, one after the other */
     /** Bytes of the rank with the most, by part; besides what a process takes before. */
     size_t memory[COT_MEMORY_PARTS];
     size_t process;           /**< bytes of a process before anything is created */

@@ -87,7 +87,8 @@ COT_MUST_CHECK cot_status cot_machine_read(const char *path, cot_machine *machin
  * Errors: COT_E_CREATE, COT_E_IO. */
 COT_MUST_CHECK cot_status cot_machine_write(const char *path, const cot_machine *machine);
 
-/** Measure everything on the ranks of `world`, all at once, in about `seconds`; the result, which
+/** Measure everything on the ranks of `world`, all at once, several times over in about `seconds`,
+ * or in what this takes at the least; times are medians of the slowest rank's. The result, which
  * cot_machine_free releases, is the same on every rank. Collective over the world. */
 void cot_machine_measure(const cot_comm *world, double seconds, cot_machine *machine_out);
 

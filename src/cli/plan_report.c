@@ -48,11 +48,11 @@ static json_t *memory_of(const cot_forecast *f)
 static json_t *forecast_object(const cot_recipe *recipe, const cot_site *site,
                                const cot_forecast *f)
 {
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:s, s:o, s:o}", "exchange", cot_plan_name(f->settings.exchange),
-                  "expert_replicas", (json_int_t)f->settings.replicas, "grains",
-                  (json_int_t)f->settings.grains, "way", way_of(site, f), "memory_bytes",
-                  memory_of(f), "bytes_sent", by_phase(f->bytes, 1));
+    json_t *object = json_pack(
+        "{s:s, s:I, s:I, s:I, s:s, s:o, s:o}", "exchange", cot_plan_name(f->settings.exchange),
+        "expert_replicas", (json_int_t)f->settings.replicas, "grains",
+        (json_int_t)f->settings.grains, "parts", (json_int_t)f->parts, "way", way_of(site, f),
+        "memory_bytes", memory_of(f), "bytes_sent", by_phase(f->bytes, 1));
     if (!f->has_seconds) return object;
     json_t *times =
         json_pack("{s:f, s:f, s:o}", "ms_per_step", milliseconds * f->step, "samples_per_s",
@@ -172,9 +172,11 @@ static void print_text(const char *path, const cot_recipe *recipe, const cot_sit
     printf("%s, %d rank%s on %d node%s, %zu parameters, batches of %zu\n", path, site->ranks,
            site->ranks == 1 ? "" : "s", site->nodes, site->nodes == 1 ? "" : "s", asked->parameters,
            recipe->train.batch);
-    printf("exchange by %s (%s), %zu expert replica%s, %zu grains\n\n",
+    printf("exchange by %s (%s), %zu expert replica%s, %zu grains",
            cot_plan_name(asked->settings.exchange), way_of(site, asked), asked->settings.replicas,
            asked->settings.replicas == 1 ? "" : "s", asked->settings.grains);
+    if (asked->parts > 1) printf(", a batch in %zu parts", asked->parts);
+    printf("\n\n");
     print_memory(asked);
     print_phases(choice);
     print_advice(recipe, site, choice);

@@ -25,9 +25,9 @@ static const grid products = {
     {{1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}}};
 static const grid mixing = {{{2, 6, 20, 64}, {3, 12, 48, 192, 768}, {32, 128, 512}}};
 static const grid experts = {{{12, 48, 192, 768}, {32, 128, 512}, {1, 4, 14, 50, 180, 640}}};
-static const grid matrices = {{{3, 24, 192}, {6, 48, 384}}};
-static const grid vectors = {{{64, 2048, 65536, 524288, 2097152, 8388608}}};
-static const grid updates = {{{2048, 65536, 2097152}}};
+static const grid matrices = {{{1, 6, 36, 216}, {6, 48, 384}}};
+static const grid vectors = {{{8, 64, 2048, 65536, 524288, 1048576, 2097152, 8388608}}};
+static const grid updates = {{{128, 2048, 65536, 2097152}}};
 static const grid pixels = {{{784}}}; /* of a glyph */
 static const grid normals = {{{256}}};
 static const grid barrier = {{{1}}}; /* in its place, log2 of the ranks at hand */
@@ -96,43 +96,36 @@ static bool computes(int kernel)
     return kernel < COT_KERNEL_BARRIER;
 }
 
-/* All points of one kernel, on all ranks at once; each keeps its fastest. */
+/* All points of one kernel, on all ranks at once; the slowest rank counts. */
 static void measure_grid(const cot_comm *world, const machine_arena *arena, cot_kernel kernel,
                          double seconds, cot_rates *rates)
 {
-    for (size_t i = 0; i < points_of(rates); i++) {
+    const size_t points = points_of(rates);
+    machine_arena_warm(arena);
+    for (size_t i = 0; i < points; i++) {
         size_t sizes[COT_MACHINE_AXES];
         sizes_at(rates, i, sizes);
         COT_MPI(MPI_Barrier(world->world));
-        double found = machine_time_kernel(arena, kernel, sizes[0], sizes[1], sizes[2], seconds);
-        if (rates->seconds[i] == 0 || found < rates->seconds[i]) rates->seconds[i] = found;
+        rates->seconds[i] =
+            machine_time_kernel(arena, kernel, sizes[0], sizes[1], sizes[2], seconds);
     }
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, rates->seconds, cot_comm_int(points), MPI_DOUBLE, MPI_MAX,
+                          world->world));
 }
 
-/* Several passes over all of it, so that what disturbs the machine for a while does not stay. */
-static void measure_kernels(const cot_comm *world, double seconds, cot_machine *machine)
+static void measure_kernels(const cot_comm *world, const machine_arena *arena, double seconds,
+                            cot_machine *machine)
 {
-    enum { PASSES = 3 };
-    const size_t largest = (size_t)8 << 20; /* of the grids */
-    machine_arena arena = machine_arena_create(largest);
     size_t points = 0;
     for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
         if (!computes(kernel)) continue;
         machine->rates[kernel] = rates_of(grids[kernel]);
         points += points_of(&machine->rates[kernel]);
     }
-    for (int pass = 0; pass < PASSES; pass++)
-        for (int kernel = 0; kernel < COT_KERNELS; kernel++)
-            if (computes(kernel))
-                measure_grid(world, &arena, (cot_kernel)kernel, seconds / PASSES / (double)points,
-                             &machine->rates[kernel]);
-    for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
-        const cot_rates *rates = &machine->rates[kernel];
+    for (int kernel = 0; kernel < COT_KERNELS; kernel++)
         if (computes(kernel))
-            COT_MPI(MPI_Allreduce(MPI_IN_PLACE, rates->seconds, cot_comm_int(points_of(rates)),
-                                  MPI_DOUBLE, MPI_MAX, world->world));
-    }
-    machine_arena_destroy(&arena);
+            measure_grid(world, arena, (cot_kernel)kernel, seconds / (double)points,
+                         &machine->rates[kernel]);
 }
 
 /* Bytes/s of adding one array to another, both larger than the caches: two read, one written. */
@@ -155,8 +148,8 @@ static double bandwidth(const cot_comm *world, bool alone)
 
 /* ---- messages ---- */
 
-/* Seconds, on the slowest rank, of the fastest round. */
-static double fastest_round(const cot_comm *world, double seconds, void (*round)(void *context),
+/* Seconds of a round on the slowest rank. */
+static double typical_round(const cot_comm *world, double seconds, void (*round)(void *context),
                             void *context)
 {
     enum { LEAST = 30 };
@@ -164,15 +157,15 @@ static double fastest_round(const cot_comm *world, double seconds, void (*round)
     round(context);
     round(context);
     size_t rounds = bench_rounds(world, seconds, (cot_seconds() - first) / 2, LEAST);
-    double fastest = DBL_MAX;
+    double *times = cot_alloc(rounds, sizeof *times);
     for (size_t i = 0; i < rounds; i++) {
         double started = bench_start(world);
         round(context);
-        double took = cot_seconds() - started;
-        COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &took, 1, MPI_DOUBLE, MPI_MAX, world->world));
-        if (took < fastest) fastest = took;
+        times[i] = cot_seconds() - started;
     }
-    return fastest;
+    double typical = bench_slowest(world, rounds, times).median;
+    cot_free(times);
+    return typical;
 }
 
 typedef struct messages {
@@ -208,7 +201,7 @@ static void measure_messages(const cot_comm *world, MPI_Comm comm, cot_kernel ke
     for (size_t i = 0; i < points; i++) {
         m.bytes = (int)rates->axes[0][i];
         rates->seconds[i] =
-            fastest_round(world, seconds / (double)points, send_to_all, &m) / (m.size - 1);
+            typical_round(world, seconds / (double)points, send_to_all, &m) / (m.size - 1);
     }
     cot_free(m.arrived);
     cot_free(m.send);
@@ -232,7 +225,7 @@ static void measure_barrier(const cot_comm *world, MPI_Comm node, int size, doub
     }
     *rates = rates_of(grids[COT_KERNEL_BARRIER]);
     rates->axes[0][0] = log2(size);
-    rates->seconds[0] = fastest_round(world, seconds, meet, shared);
+    rates->seconds[0] = typical_round(world, seconds, meet, shared);
     cot_shared_destroy(&shared);
 }
 
@@ -336,15 +329,44 @@ static void describe(const cot_comm *world, cot_machine *machine)
     machine->base_bytes = numbers[1];
 }
 
+enum { VISITS = 7 };
+
+/* Of the visits, each point's median. */
+static void settle(const cot_machine visits[VISITS], cot_machine *machine)
+{
+    double times[VISITS];
+    for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
+        cot_rates *rates = &machine->rates[kernel];
+        if (!cot_machine_knows(&visits[0], (cot_kernel)kernel)) continue;
+        *rates = visits[0].rates[kernel];
+        rates->seconds = cot_alloc(points_of(rates), sizeof *rates->seconds);
+        for (size_t point = 0; point < points_of(rates); point++) {
+            for (size_t v = 0; v < VISITS; v++) times[v] = visits[v].rates[kernel].seconds[point];
+            rates->seconds[point] = cot_spread_of(VISITS, times).median;
+        }
+    }
+}
+
+/* All of it several times over, so that what disturbs the machine for a while does not stay. */
 void cot_machine_measure(const cot_comm *world, double seconds, cot_machine *machine_out)
 {
     const double kernels = 0.8;
+    const double each = seconds / VISITS;
+    const size_t largest = (size_t)8 << 20; /* of the grids */
     cot_machine machine = {0};
+    cot_machine visits[VISITS] = {0};
     touch_libraries(world);
     describe(world, &machine);
-    machine_measure_messages(world, seconds * (1 - kernels) / 3, &machine);
     machine.alone = bandwidth(world, true);
     machine.together = bandwidth(world, false);
-    measure_kernels(world, seconds * kernels, &machine);
+    machine_arena arena = machine_arena_create(largest);
+    for (size_t v = 0; v < VISITS; v++) {
+        machine_measure_messages(world, each * (1 - kernels) / 3, &visits[v]);
+        measure_kernels(world, &arena, each * kernels, &visits[v]);
+    }
+    machine_arena_destroy(&arena);
+    machine.nodes = visits[0].nodes;
+    settle(visits, &machine);
+    for (size_t v = 0; v < VISITS; v++) cot_machine_free(&visits[v]);
     *machine_out = machine;
 }

@@ -8,12 +8,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What both plans do in a step, and how fast this is here. */
 typedef struct trial {
     const cot_comm *comm;
     machine_arena arena;
     cot_machine messages; /* its messages and barriers alone */
+    int nodes;
     operations plans[2];
     double seconds[2];
     bool lacks; /* messages of a kind that could not be measured */
@@ -29,7 +31,7 @@ static bool decides(const operation *o)
 /* A kernel of exactly these sizes, or of part of them where they are large. */
 static double time_operation(const trial *t, const operation *o)
 {
-    const double enough = 2e-3;
+    const double enough = 4e-3;
     double m = ceil(o->m);
     double n = ceil(o->n);
     const double k = ceil(o->k);
@@ -38,6 +40,7 @@ static double time_operation(const trial *t, const operation *o)
     const double room = o->kernel == COT_KERNEL_NORMALS ? most_drawn : (double)t->arena.region;
     while (m > 1 && m * fmax(n, k) > room) m = ceil(m / 2);
     while (n > 1 && n * fmax(m, k) > room) n = ceil(n / 2);
+    machine_arena_warm(&t->arena);
     double seconds =
         machine_time_kernel(&t->arena, o->kernel, (size_t)m, (size_t)n, (size_t)k, enough);
     return seconds * o->m * o->n * o->k / (m * n * k);
@@ -60,6 +63,7 @@ static void time_plan(trial *t, cot_plan plan)
 {
     const operations *list = &t->plans[plan];
     double seconds[OPERATIONS_MOST] = {0};
+    double phases[COT_PHASES];
     COT_MPI(MPI_Barrier(t->comm->world));
     for (size_t i = 0; i < list->count; i++) {
         const operation *o = &list->list[i];
@@ -75,22 +79,23 @@ static void time_plan(trial *t, cot_plan plan)
     }
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds, cot_comm_int(list->count), MPI_DOUBLE, MPI_MAX,
                           t->comm->world));
-    for (size_t i = 0; i < list->count; i++) t->seconds[plan] += list->list[i].count * seconds[i];
+    if (t->lacks) return;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    operations_add_up(list, seconds, &t->messages, t->comm->size / t->nodes <= cores, phases);
+    for (int i = 0; i < COT_PHASES; i++) t->seconds[plan] += phases[i];
 }
 
 /* The plan's operations on the last rank, which has as much to do as any. */
-static cot_status list_operations(const cot_experiment *ex, cot_plan plan, operations *list)
+static cot_status list_operations(const cot_experiment *ex, cot_plan plan, trial *t)
 {
     cot_recipe recipe = *ex->recipe;
     cot_experiment *sketch = NULL;
-    int ranks = ex->comm->size;
-    int nodes = cot_comm_nodes(ex->comm);
-    if (ranks % nodes != 0) nodes = ranks;
-    cot_sketch_place place = {ranks, ranks - 1, nodes};
+    const int ranks = ex->comm->size;
+    cot_sketch_place place = {ranks, ranks - 1, t->nodes};
     recipe.parallel.exchange = plan;
     cot_memory_sketch(true);
     cot_status status = cot_experiment_sketch(&recipe, ex->dataset, &place, &sketch);
-    if (status == COT_OK) operations_of_step(sketch, ranks / nodes, list);
+    if (status == COT_OK) operations_of_step(sketch, ranks / t->nodes, &t->plans[plan]);
     cot_experiment_destroy(&sketch);
     cot_memory_sketch(false);
     return status;
@@ -100,7 +105,7 @@ static cot_status try_both(cot_experiment *ex, trial *t)
 {
     const double for_messages = 0.03;
     for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++)
-        COT_TRY(list_operations(ex, (cot_plan)plan, &t->plans[plan]));
+        COT_TRY(list_operations(ex, (cot_plan)plan, t));
     machine_measure_messages(ex->comm, for_messages, &t->messages);
     for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++) time_plan(t, (cot_plan)plan);
     return COT_OK;
@@ -110,7 +115,10 @@ static cot_status measure(cot_experiment *ex)
 {
     const double milliseconds = 1e3;
     const size_t operand = (size_t)8 << 20; /* numbers */
-    trial t = {.comm = ex->comm, .arena = machine_arena_create(operand)};
+    trial t = {.comm = ex->comm,
+               .arena = machine_arena_create(operand),
+               .nodes = cot_comm_nodes(ex->comm)};
+    if (ex->comm->size % t.nodes != 0) t.nodes = ex->comm->size;
     cot_status status = try_both(ex, &t);
     machine_arena_destroy(&t.arena);
     cot_machine_free(&t.messages);
@@ -122,6 +130,8 @@ static cot_status measure(cot_experiment *ex)
                  "by the shapes, because messages between nodes of different sizes are not timed");
         return COT_OK;
     }
+    /* Of nodes that differ, the slowest ranks' word counts. */
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, t.seconds, 2, MPI_DOUBLE, MPI_MAX, ex->comm->world));
     double slots = milliseconds * t.seconds[COT_PLAN_SLOTS];
     double tokens = milliseconds * t.seconds[COT_PLAN_TOKENS];
     ex->batching.plan = tokens < slots ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;

@@ -8,15 +8,15 @@
 
 /* The numbers to choose from have VISITS turns each of STEPS steps, of which the first, which plans
  * anew, does not count. */
-enum { CANDIDATES = 4, VISITS = 2, STEPS = 3 };
-static const size_t candidates[CANDIDATES] = {1, 2, 4, 8};
+enum { VISITS = 2, STEPS = 3 };
+const size_t chunk_candidates[CHUNK_CANDIDATES] = {1, 2, 4, 8};
 
 struct chunk_tuner {
     cot_experiment *experiment;
-    size_t count;             /* of the candidates, those that differ here */
-    size_t samples;           /* of a whole batch */
-    size_t step;              /* of all turns */
-    double least[CANDIDATES]; /* seconds of the fastest step, on its slowest rank */
+    size_t count;                   /* of the candidates, those that differ here */
+    size_t samples;                 /* of a whole batch */
+    size_t step;                    /* of all turns */
+    double least[CHUNK_CANDIDATES]; /* seconds of the fastest step, on its slowest rank */
 };
 
 /* Where one expert group is one node and another is not, all take part. */
@@ -41,7 +41,7 @@ chunk_tuner *chunk_tuner_create(cot_experiment *experiment, size_t samples)
     chunk_tuner *tuner = cot_alloc(1, sizeof *tuner);
     tuner->experiment = experiment;
     tuner->samples = samples;
-    while (tuner->count < CANDIDATES && candidates[tuner->count] <= most)
+    while (tuner->count < CHUNK_CANDIDATES && chunk_candidates[tuner->count] <= most)
         tuner->least[tuner->count++] = DBL_MAX;
     return tuner;
 }
@@ -54,17 +54,17 @@ void chunk_tuner_destroy(chunk_tuner **tuner)
 
 static void choose(const chunk_tuner *tuner)
 {
-    char times[CANDIDATES * 32];
+    char times[CHUNK_CANDIDATES * 32];
     int length = 0;
     size_t best = 0;
     for (size_t i = 0; i < tuner->count; i++) {
         if (tuner->least[i] < tuner->least[best]) best = i;
         length += snprintf(times + length, sizeof times - (size_t)length, "%s%.2f ms in %zu",
-                           i > 0 ? ", " : "", 1e3 * tuner->least[i], candidates[i]);
+                           i > 0 ? ", " : "", 1e3 * tuner->least[i], chunk_candidates[i]);
     }
-    cot_model_set_chunks(tuner->experiment->model, candidates[best]);
-    cot_info("slots travel in %zu chunk%s: the fastest steps took %s", candidates[best],
-             candidates[best] == 1 ? "" : "s", times);
+    cot_model_set_chunks(tuner->experiment->model, chunk_candidates[best]);
+    cot_info("slots travel in %zu chunk%s: the fastest steps took %s", chunk_candidates[best],
+             chunk_candidates[best] == 1 ? "" : "s", times);
 }
 
 bool chunk_tuner_step(chunk_tuner *tuner, size_t samples, double seconds)
@@ -81,6 +81,7 @@ bool chunk_tuner_step(chunk_tuner *tuner, size_t samples, double seconds)
         choose(tuner);
         return true;
     }
-    cot_model_set_chunks(tuner->experiment->model, candidates[tuner->step / STEPS % tuner->count]);
+    cot_model_set_chunks(tuner->experiment->model,
+                         chunk_candidates[tuner->step / STEPS % tuner->count]);
     return false;
 }

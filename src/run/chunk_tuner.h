@@ -6,6 +6,10 @@
 
 #include <coterie/experiment.h>
 
+/** The numbers to choose from, ascending. */
+enum { CHUNK_CANDIDATES = 4 };
+extern const size_t chunk_candidates[CHUNK_CANDIDATES];
+
 typedef struct chunk_tuner chunk_tuner;
 
 /** For batches of `samples` samples. NULL where there is nothing to choose: parallel.chunks says

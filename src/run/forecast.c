@@ -24,6 +24,21 @@ static size_t count_from(const long before[COT_MEMORY_PARTS], size_t counted[COT
     return total;
 }
 
+static void add_up(const operations *list, const cot_site *site, cot_forecast *forecast)
+{
+    double each[OPERATIONS_MOST];
+    /* Ranks beyond the cores take turns, and messages wait for them. */
+    double crowd = (double)(site->ranks / site->nodes) / (double)site->machine->cores;
+    for (size_t i = 0; i < list->count; i++)
+        each[i] = operation_seconds(&list->list[i], site->machine);
+    operations_add_up(list, each, site->machine, crowd <= 1, forecast->seconds);
+    forecast->step = 0;
+    for (int i = 0; i < COT_PHASES; i++) {
+        if (crowd > 1) forecast->seconds[i] *= crowd;
+        forecast->step += forecast->seconds[i];
+    }
+}
+
 static void look_at(const cot_experiment *ex, const cot_site *site, cot_forecast *forecast)
 {
     operations list;
@@ -34,20 +49,14 @@ static void look_at(const cot_experiment *ex, const cot_site *site, cot_forecast
         cot_exchange_nodes(cot_soft_moe_exchange(cot_model_layer(ex->model, 0))) == 1;
     forecast->settings.exchange = cot_plan_choose(ex->batching.plan, cot_model_shape(ex->model));
     forecast->settings.grains = ex->batching.grains;
+    forecast->parts = ex->parts;
     forecast->parameters = cot_params_total(ex->params);
     forecast->has_seconds = false;
     if (site->machine == NULL) return;
     forecast->unknown = operations_unknown(&list, site->machine);
     forecast->has_seconds = forecast->unknown == COT_KERNELS;
     if (!forecast->has_seconds) return;
-    operations_seconds(&list, site->machine, forecast->seconds);
-    /* Ranks beyond the cores take turns. */
-    double crowd = (double)(site->ranks / site->nodes) / (double)site->machine->cores;
-    forecast->step = 0;
-    for (int i = 0; i < COT_PHASES; i++) {
-        if (crowd > 1) forecast->seconds[i] *= crowd;
-        forecast->step += forecast->seconds[i];
-    }
+    add_up(&list, site, forecast);
 }
 
 /* One rank of the run. Every cut of samples, grains and experts gives the last rank as much as any

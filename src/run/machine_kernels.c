@@ -2,6 +2,7 @@
 
 #include "moe/mix.h"
 
+#include <coterie/bench.h>
 #include <coterie/blas.h>
 #include <coterie/clock.h>
 #include <coterie/dataset.h>
@@ -12,10 +13,10 @@
 #include <coterie/softmax.h>
 #include <coterie/vector.h>
 
-#include <float.h>
 #include <math.h>
 
-/* Larger than the second-level cache, smaller than the third. */
+/* Larger than the second-level cache, smaller than the third: what a run works on is about so large
+ * for small shapes too, because in a step other operands have come between. */
 static const size_t window = ((size_t)4 << 20) / sizeof(cot_real);
 
 machine_arena machine_arena_create(size_t operand)
@@ -32,6 +33,14 @@ void machine_arena_destroy(machine_arena *arena)
 {
     cot_free(arena->numbers);
     arena->numbers = NULL;
+}
+
+void machine_arena_warm(const machine_arena *arena)
+{
+    const cot_real *results = arena->numbers + 2 * arena->region;
+    volatile double sum = (double)cot_sum(window, arena->numbers);
+    sum += (double)cot_sum(window, results);
+    (void)sum;
 }
 
 /* One kernel at one shape. */
@@ -102,20 +111,17 @@ static void multiply(subject *s)
              transposed ? k : n, 0, result(s, m * n), n);
 }
 
-/* As many samples, or experts, as the third-level cache can hold. */
-static size_t fitting(size_t numbers_each, size_t most)
+/* As many samples, experts or parameters as make up a window. */
+static size_t fitting(size_t numbers_each)
 {
     size_t room = window / numbers_each;
-    if (room > most) room = most;
     return room > 0 ? room : 1;
 }
 
 static void prepare_mix(subject *s)
 {
-    enum { SAMPLES = 64 };
-    const size_t rows = s->n > s->m ? s->n : s->m;
     s->shape = (cot_moe_shape){.T = s->m, .D = s->k, .E = s->n, .P = 1};
-    s->units = fitting(rows * (s->k > s->m ? s->k : s->m), SAMPLES);
+    s->units = fitting(s->m * s->n + (s->m + s->n) * s->k);
     s->samples = cot_alloc(s->n, sizeof *s->samples);
     s->first = cot_alloc(s->n, sizeof *s->first);
     for (size_t e = 0; e < s->n; e++) {
@@ -142,9 +148,8 @@ static void mix(subject *s)
 
 static void prepare_experts(subject *s)
 {
-    enum { EXPERTS = 16 };
     s->shape = (cot_moe_shape){.T = 1, .D = s->n, .E = 1, .P = 1, .H = s->k};
-    s->units = fitting(4 * s->n * (s->m > s->k ? s->m : s->k), EXPERTS);
+    s->units = fitting(2 * s->m * s->n + s->m * s->k + 4 * s->n * s->k);
     s->shape.E = s->units;
     s->params = cot_params_create(0, s->units);
     s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m,
@@ -239,16 +244,27 @@ static void stream(subject *s)
 
 /* Slot buffers are [S,B,D], and a sample's rows lie B D numbers apart: for the caches' prefetchers
  * and for the table of pages something else than one long array. */
-static void visit_rows(subject *s)
+static void visit_rows_of(subject *s, const cot_real *x)
 {
     enum { SLOTS = 64, ROW = 256 };
     const size_t numbers = s->m < ROW ? s->m : ROW;
     const size_t slots = s->m < (size_t)SLOTS * ROW ? 1 : SLOTS;
     const size_t rows = s->m / numbers / slots;
-    const cot_real *x = operand(s, s->m);
     for (size_t i = 0; i < rows; i++)
         for (size_t slot = 0; slot < slots; slot++)
             s->sum += (double)cot_sum(numbers, x + (slot * rows + i) * numbers);
+}
+
+/* There are two such buffers, of inputs and of outputs: the caches hold both or neither. */
+static void prepare_rows(subject *s)
+{
+    const size_t set = 2 * s->m < window ? window : 2 * s->m;
+    s->units = (set < s->arena->region ? set : s->arena->region) / s->m;
+}
+
+static void visit_rows(subject *s)
+{
+    for (size_t i = 0; i < s->units; i++) visit_rows_of(s, s->arena->numbers + i * s->m);
 }
 
 static void prepare_update(subject *s)
@@ -257,11 +273,16 @@ static void prepare_update(subject *s)
                                      .beta1 = 0.9,
                                      .beta2 = 0.999,
                                      .epsilon = 1e-8};
+    s->units = fitting(s->m * (s->kernel == COT_KERNEL_SGD ? 2 : 4));
     s->params = cot_params_create(0, 1);
-    cot_params_add(s->params, &(cot_param_spec){.name = "w", .axes = "N", .dims = {s->m}});
+    for (size_t i = 0; i < s->units; i++) {
+        char *name = cot_strprintf("w%zu", i);
+        cot_params_add(s->params, &(cot_param_spec){.name = name, .axes = "N", .dims = {s->m}});
+        cot_free(name);
+    }
     cot_params_allocate(s->params);
     /* Moments that die away would end as denormal numbers, which are slow. */
-    cot_fill(s->m, 1, cot_params_grads(s->params));
+    cot_fill(s->units * s->m, 1, cot_params_grads(s->params));
     s->optimizer = cot_optimizer_create(&options, s->params);
 }
 
@@ -323,7 +344,7 @@ static const method methods[COT_KERNELS] = {
     [COT_KERNEL_COPY] = {NULL, stream},
     [COT_KERNEL_ADD] = {NULL, stream},
     [COT_KERNEL_DOT] = {NULL, stream},
-    [COT_KERNEL_ROWS] = {NULL, visit_rows},
+    [COT_KERNEL_ROWS] = {prepare_rows, visit_rows},
     [COT_KERNEL_SGD] = {prepare_update, update},
     [COT_KERNEL_ADAM] = {prepare_update, update},
     [COT_KERNEL_PIXELS] = {prepare_data, load},
@@ -351,22 +372,20 @@ static double time_runs(subject *s, void (*run)(subject *s), size_t count)
 double machine_time_kernel(const machine_arena *arena, cot_kernel kernel, size_t m, size_t n,
                            size_t k, double seconds)
 {
-    enum { LEAST = 3 };
+    enum { MOST = 64 };
     const double worth_timing = 20e-6;
     const method *how = &methods[kernel];
+    double times[MOST];
     subject s = {.arena = arena, .kernel = kernel, .m = m, .n = n, .k = k, .units = 1};
     COT_ASSERT(how->run != NULL);
     if (how->prepare != NULL) how->prepare(&s);
     double once = time_runs(&s, how->run, 1); /* into the caches */
-    once = time_runs(&s, how->run, 1);
     size_t count = once < worth_timing ? (size_t)(worth_timing / once) + 1 : 1;
     double started = cot_seconds();
-    double fastest = DBL_MAX;
-    for (size_t i = 0; i < LEAST || cot_seconds() - started < seconds; i++) {
-        double run = time_runs(&s, how->run, count);
-        if (run < fastest) fastest = run;
-    }
-    fastest /= (double)s.units;
+    size_t timed = 0;
+    while (timed == 0 || (timed < MOST && cot_seconds() - started < seconds))
+        times[timed++] = time_runs(&s, how->run, count);
+    double typical = cot_spread_of(timed, times).median / (double)s.units;
     release(&s);
-    return fastest;
+    return typical;
 }

@@ -16,7 +16,11 @@ typedef struct machine_arena {
 machine_arena machine_arena_create(size_t operand);
 void machine_arena_destroy(machine_arena *arena);
 
-/** Seconds of the kernel, by the fastest of several runs within about `seconds`; operands come from
+/** Bring into the third-level cache what kernels of usual sizes work on, when something large may
+ * have come between. */
+void machine_arena_warm(const machine_arena *arena);
+
+/** Seconds of the kernel, by the median of several runs within about `seconds`; operands come from
  * where a step would find them, the third-level cache. Not for messages and barriers. Not
  * collective. */
 double machine_time_kernel(const machine_arena *arena, cot_kernel kernel, size_t m, size_t n,

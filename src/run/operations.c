@@ -4,15 +4,15 @@
 
 static bool are_same(const operation *a, const operation *b)
 {
-    return a->phase == b->phase && a->kernel == b->kernel && a->m == b->m && a->n == b->n &&
-           a->k == b->k;
+    return a->phase == b->phase && a->stretch == b->stretch && a->kernel == b->kernel &&
+           a->m == b->m && a->n == b->n && a->k == b->k;
 }
 
 void work_add(pass_work *w, cot_kernel kernel, double m, double n, double k, double count)
 {
     operations *list = w->list;
     if (m <= 0 || n <= 0 || k <= 0 || count <= 0) return;
-    const operation added = {w->phase, kernel, m, n, k, count * w->times};
+    const operation added = {w->phase, w->stretch, kernel, m, n, k, count * w->times};
     for (size_t i = 0; i < list->count; i++)
         if (are_same(&list->list[i], &added)) {
             list->list[i].count += added.count;
@@ -97,10 +97,11 @@ static void load_samples(pass_work *w, const cot_experiment *ex)
     const cot_moe_shape *shape = cot_model_shape(ex->model);
     double pixels = (double)(info->channels * info->height * info->width);
     double patch = pixels / (double)shape->T;
+    double row = (double)model->patch_width;
     bool drawn = ex->recipe->data.source == COT_DATA_L2NORM;
     w->phase = COT_PHASE_DATA;
     work_add(w, drawn ? COT_KERNEL_NORMALS : COT_KERNEL_PIXELS, pixels, 1, 1, w->here);
-    work_add(w, COT_KERNEL_COPY, pixels, 1, 1, w->here);
+    work_add(w, COT_KERNEL_COPY, row, 1, 1, pixels / row * w->here); /* cut into patches */
     if (model->embed == 0) return;
     linear_forward(w, (double)shape->T, patch, (double)shape->D, model->embed_bias);
     linear_backward(w, (double)shape->T, patch, (double)shape->D, model->embed_bias, false);
@@ -233,6 +234,8 @@ void operations_of_step(const cot_experiment *ex, int ranks_on_node, operations 
                                      (size_t)comm->replica_count, (size_t)comm->replica);
     int first = comm->replica * comm->group_size;
     list_out->count = 0;
+    list_out->chunks = batching->chunks;
+    list_out->most_chunks = (moe.shape.E + (size_t)comm->group_size - 1) / (size_t)comm->group_size;
     pass_work w = {
         .list = list_out,
         .times = (double)ex->parts,
@@ -264,30 +267,6 @@ void operations_of_step(const cot_experiment *ex, int ranks_on_node, operations 
 static bool is_message(cot_kernel kernel)
 {
     return kernel == COT_KERNEL_MESSAGE || kernel == COT_KERNEL_MESSAGE_BETWEEN;
-}
-
-static double far_seconds(const cot_machine *machine, double numbers)
-{
-    const double near = 524288; /* two such arrays fit into a third-level cache */
-    double all = cot_machine_seconds(machine, COT_KERNEL_ROWS, numbers, 1, 1);
-    double from_cache = numbers / near * cot_machine_seconds(machine, COT_KERNEL_ROWS, near, 1, 1);
-    return all > from_cache ? all - from_cache : 0;
-}
-
-double operation_seconds(const operation *o, const cot_machine *machine)
-{
-    if ((int)o->kernel == OPERATION_FAR) return far_seconds(machine, o->m);
-    return cot_machine_seconds(machine, o->kernel, o->m, o->n, o->k);
-}
-
-void operations_seconds(const operations *list, const cot_machine *machine,
-                        double seconds_out[COT_PHASES])
-{
-    for (int i = 0; i < COT_PHASES; i++) seconds_out[i] = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        const operation *o = &list->list[i];
-        seconds_out[o->phase] += o->count * operation_seconds(o, machine);
-    }
 }
 
 cot_kernel operations_unknown(const operations *list, const cot_machine *machine)

@@ -16,8 +16,19 @@ enum { OPERATIONS_MOST = 256 };
  * over numbers from the third-level cache, where kernels are timed. */
 enum { OPERATION_FAR = COT_KERNELS };
 
+/** In a layer by slots, messages travel while experts compute (soft_moe.c): with which other
+ * operations one goes on at a time. */
+typedef enum stretch {
+    STRETCH_ALONE,    /**< with none */
+    STRETCH_FORWARD,  /**< inputs and outputs, and the experts, chunk by chunk */
+    STRETCH_BACKWARD, /**< their gradients, chunk by chunk */
+    STRETCH_LATE,     /**< weights' gradients, while the last of these are on their way home */
+    STRETCHES
+} stretch;
+
 typedef struct operation {
     cot_phase phase;
+    stretch stretch;
     cot_kernel kernel;
     double m, n, k;
     double count; /* times in a step */
@@ -25,6 +36,8 @@ typedef struct operation {
 
 typedef struct operations {
     size_t count;
+    size_t chunks;      /* that slots travel in; 0: those of chunk_tuner.h that suit best ... */
+    size_t most_chunks; /* ... up to so many */
     operation list[OPERATIONS_MOST];
 } operations;
 
@@ -37,6 +50,7 @@ typedef struct peers {
 typedef struct pass_work {
     operations *list;
     cot_phase phase;
+    stretch stretch;
     double times; /* what a step does once, accumulation does so often */
     const cot_soft_moe_options *moe;
     const cot_comm *comm;
@@ -77,12 +91,14 @@ void work_by_tokens(pass_work *w);
 /** The step of `experiment` (a sketch, or a real one) on its rank; `ranks_on_node` of a node's. */
 void operations_of_step(const cot_experiment *experiment, int ranks_on_node, operations *list_out);
 
-/** Seconds by phase, on a machine that knows all the kernels. */
-void operations_seconds(const operations *list, const cot_machine *machine,
-                        double seconds_out[COT_PHASES]);
-
-/** Of one operation, once. */
+/** Of one operation, once, on a machine that knows its kernel. */
 double operation_seconds(const operation *o, const cot_machine *machine);
+
+/** Seconds by phase, from those of each operation [count], once. `hides`: what messages of slots
+ * take is counted only as far as experts' work cannot hide it, which is all where it is false;
+ * `machine` tells what chunks of them take. */
+void operations_add_up(const operations *list, const double *each, const cot_machine *machine,
+                       bool hides, double seconds_out[COT_PHASES]);
 
 /** The first kernel that the machine does not know; COT_KERNELS when there is none. */
 cot_kernel operations_unknown(const operations *list, const cot_machine *machine);

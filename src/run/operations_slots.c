@@ -49,12 +49,14 @@ static void forward(pass_work *w, const sizes *s)
     w->phase = COT_PHASE_DISPATCH;
     work_add(w, COT_KERNEL_TO_SLOTS, s->T, s->S, s->D, w->here);
     work_far(w, s->home, 2); /* what is written is fetched first */
+    w->stretch = STRETCH_FORWARD;
     send_slots(w, s);
     w->phase = COT_PHASE_EXPERTS;
     work_load_experts(w);
     work_add(w, COT_KERNEL_EXPERT_FORWARD, w->group * s->P, s->D, s->H, w->experts);
     work_far(w, s->owned, 3);
     send_slots(w, s);
+    w->stretch = STRETCH_ALONE;
     w->phase = COT_PHASE_COMBINE;
     work_add(w, COT_KERNEL_TO_TOKENS, s->T, s->S, s->D, w->here);
     work_far(w, s->home, 1);
@@ -100,17 +102,35 @@ static void dispatch_backward(pass_work *w, const sizes *s)
         work_add(w, COT_KERNEL_NORMALIZE_ROWS_BACKWARD, s->n, s->D, 1, w->grains);
 }
 
+/* One of an expert's four products, the gradient of its second weights, may wait until all the
+ * others' results are on their way home. */
+static void experts_backward(pass_work *w, const sizes *s)
+{
+    const double late = 1.0 / 4;
+    const double rows = w->group * s->P;
+    bool recomputed = w->batching->hidden == COT_HIDDEN_RECOMPUTED;
+    w->phase = COT_PHASE_EXPERTS;
+    if (recomputed) work_add(w, COT_KERNEL_GEMM_NN, rows, s->H, s->D, w->experts);
+    if (recomputed || w->shares) {
+        work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, s->D, s->H, w->experts);
+    } else {
+        work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, s->D, s->H, (1 - late) * w->experts);
+        w->stretch = STRETCH_LATE;
+        work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, s->D, s->H, late * w->experts);
+        w->stretch = STRETCH_BACKWARD;
+    }
+    work_far(w, s->owned, 3); /* inputs, and gradients there and back */
+}
+
 void work_by_slots(pass_work *w)
 {
     const sizes s = sizes_of(w);
     forward(w, &s);
     combine_backward(w, &s);
+    w->stretch = STRETCH_BACKWARD;
     send_slots(w, &s);
-    w->phase = COT_PHASE_EXPERTS;
-    if (w->batching->hidden == COT_HIDDEN_RECOMPUTED)
-        work_add(w, COT_KERNEL_GEMM_NN, w->group * s.P, s.H, s.D, w->experts);
-    work_add(w, COT_KERNEL_EXPERT_BACKWARD, w->group * s.P, s.D, s.H, w->experts);
-    work_far(w, s.owned, 3); /* inputs, and gradients there and back */
+    experts_backward(w, &s);
     send_slots(w, &s);
+    w->stretch = STRETCH_ALONE;
     dispatch_backward(w, &s);
 }

@@ -18,7 +18,9 @@ for row in found["rows"]:
     times = {name: plan["ms_per_step"] for name, plan in row["plans"].items()}
     assert list(times) == ["slots", "tokens"] and min(times.values()) > 0, times
     assert times[row["faster"]] == min(times.values()) and row["ratio"] == max(times.values()) / min(times.values())
-    assert row["auto_ratio"] == times[row["auto"]] / min(times.values())
+    free = row["auto_ms"]
+    assert sorted(free) == ["slots", "tokens"] and min(free.values()) > 0, free
+    assert row["auto_ratio"] == free[row["auto"]] / min(free.values())
     for plan in row["plans"].values():
         assert plan["shared_memory"] == (row["network"] == "shared") and 0 < plan["exchange_ms"] < plan["ms_per_step"], plan
 END_CHECK

@@ -13,6 +13,7 @@ forecasts = [found[key] for key in ("asked", "slots", "tokens")] + ([found["best
 assert ("best" in found) == timed
 for forecast in forecasts:
     memory = forecast["memory_bytes"]
+    assert forecast["parts"] == 1, forecast["parts"]
     assert sum(memory.values()) == 2 * memory["total"], memory
     assert ("ms_per_step" in forecast) == timed
     if timed:
@@ -65,6 +66,11 @@ planned 2 timed 0 --set parallel.shared_memory=false
 planned 2 timed 0 --set parallel.reproducible=false
 planned 4 timed 0 --set parallel.expert_replicas=2 --machine machine.json
 timeout 60 "$COTERIE" plan small.yaml --ranks 2 >text 2>log || fail "as text: $(cat log)"
+# What a batch is computed in.
+timeout 60 "$COTERIE" plan small.yaml --ranks 2 --set train.accumulate=4 >text 2>log || fail "in parts: $(cat log)"
+grep -q '^exchange by .* grains, a batch in 4 parts$' text || fail "no word on parts: $(cat text)"
+timeout 60 "$COTERIE" plan small.yaml --ranks 2 >text 2>log || fail "as text: $(cat log)"
+grep -q 'parts' text && fail "parts of one: $(cat text)"
 grep -q '^use  *--set parallel.exchange=' text || fail "no advice: $(cat text)"
 grep -qiE 'nan|inf ' text && fail "a number that is none: $(cat text)"
 # What the advice says can be run.

@@ -66,7 +66,14 @@ static void a_sketch_takes_what_a_rank_takes(const cot_comm *world, const char *
                      real[i], sketched[i] - before[i]);
     }
     assert_int_equal(lists[0].count, lists[1].count);
-    assert_memory_equal(lists[0].list, lists[1].list, lists[0].count * sizeof lists[0].list[0]);
+    assert_int_equal(lists[0].chunks, lists[1].chunks);
+    assert_int_equal(lists[0].most_chunks, lists[1].most_chunks);
+    for (size_t i = 0; i < lists[0].count; i++) {
+        const operation *a = &lists[0].list[i];
+        const operation *b = &lists[1].list[i];
+        assert_true(a->phase == b->phase && a->stretch == b->stretch && a->kernel == b->kernel &&
+                    a->m == b->m && a->n == b->n && a->k == b->k && a->count == b->count);
+    }
 }
 
 static void sketches(void **state)
@@ -91,7 +98,8 @@ static void products_add_up(void **state)
     const char *const cases[][2] = {{"model.embed=0", "model.layers=1"},
                                     {"model.embed=24", "model.layers=2"},
                                     {"router.freeze=true", "model.layers=1"},
-                                    {"router.uniform_combine=true", "model.layers=1"}};
+                                    {"router.uniform_combine=true", "model.layers=1"},
+                                    {"train.accumulate=4", "model.layers=1"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int ranks = 1; ranks <= 4; ranks *= 2) {
             const char *overrides[] = {cases[i][0], cases[i][1], "parallel.exchange=slots"};
@@ -152,6 +160,98 @@ static void bytes_follow_from_the_shapes(void **state)
     cot_recipe_destroy(&recipe);
 }
 
+/* Parts of a batch use the same memory one after the other, and are told. */
+static void parts_share_memory(void **state)
+{
+    (void)state;
+    const char *const cut[] = {"train.accumulate=1", "train.accumulate=4", "train.accumulate=0"};
+    const size_t parts[] = {1, 4, 0};                              /* 0: as many as suit it */
+    const double rows_each = 256.0 * 256 * 196 * sizeof(cot_real); /* of slots, in or out */
+    for (size_t i = 0; i < 3; i++) {
+        const char *overrides[] = {cut[i],
+                                   "train.batch=256",
+                                   "model.experts=128",
+                                   "model.expert_hidden=64",
+                                   "parallel.exchange=slots",
+                                   "train.epochs=1"};
+        cot_recipe *recipe = recipe_with(6, overrides);
+        cot_choice choice;
+        assert_int_equal(cot_forecast_run(recipe, &(cot_site){1, 1, NULL}, &choice), COT_OK);
+        const cot_forecast *slots = &choice.exchanges[COT_PLAN_SLOTS];
+        assert_int_equal(slots->parts, choice.asked.parts);
+        if (parts[i] > 0)
+            assert_int_equal(slots->parts, parts[i]);
+        else
+            assert_true(slots->parts > 1);
+        assert_close_double((double)slots->memory[COT_MEMORY_SLOTS],
+                            2 * rows_each / (double)slots->parts, 1e-2, 0);
+        cot_recipe_destroy(&recipe);
+    }
+}
+
+/* ---- overlap ---- */
+
+/* A machine where kernels take `work` and messages `bytes` seconds for each unit of their size. */
+static cot_machine even_machine(double work, double bytes)
+{
+    cot_machine machine = {.cores = 2, .ranks = 2, .nodes = 2, .base_bytes = 1};
+    for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
+        cot_rates *rates = &machine.rates[kernel];
+        for (int axis = 0; axis < COT_MACHINE_AXES; axis++) {
+            rates->counts[axis] = 1;
+            rates->axes[axis][0] = 1;
+        }
+        rates->seconds = cot_alloc(1, sizeof *rates->seconds);
+        rates->seconds[0] = kernel >= COT_KERNEL_MESSAGE ? bytes : work;
+    }
+    return machine;
+}
+
+/* Seconds of the phase `exchange`, by slots, on two ranks. */
+static double exposed(const char *chunks, int nodes, double work, double bytes, double *experts)
+{
+    const char *overrides[] = {"parallel.exchange=slots", "parallel.shared_memory=false", chunks};
+    cot_recipe *recipe = recipe_with(3, overrides);
+    cot_machine machine = even_machine(work, bytes);
+    cot_choice choice;
+    if (nodes == 1) machine.cores = 1;
+    assert_int_equal(cot_forecast_run(recipe, &(cot_site){2, nodes, &machine}, &choice), COT_OK);
+    assert_true(choice.asked.has_seconds);
+    *experts = choice.asked.seconds[COT_PHASE_EXPERTS];
+    cot_machine_free(&machine);
+    cot_recipe_destroy(&recipe);
+    return choice.asked.seconds[COT_PHASE_EXCHANGE];
+}
+
+/* What goes on while experts compute is not counted: never more than there is of either, and
+ * nothing where ranks take turns. */
+static void experts_hide_messages(void **state)
+{
+    (void)state;
+    const double work = 1e-9;
+    const double messages = 4 * sizeof(cot_real) * 32.0 * 12 * 196; /* of four legs, bytes */
+    const double tight = 1e-9;
+    double experts = 0;
+    /* Little work: all of it hides as much, but that of the first leg back in one chunk. */
+    double much = exposed("parallel.chunks=4", 2, work, 1e-3, &experts);
+    assert_close_double(messages * 1e-3 - much, experts, 0, tight * messages);
+    double one = exposed("parallel.chunks=1", 2, work, 1e-3, &experts);
+    assert_true(messages * 1e-3 - one > 0.1 * experts);
+    assert_true(messages * 1e-3 - one < 0.3 * experts);
+    /* Much work: the first chunk's way there is left, and forward the last one's way home. */
+    double least = exposed("parallel.chunks=2", 2, work, 1e-15, &experts);
+    assert_close_double(least, messages * 1e-15 * 3 / (4 * 2), tight, 0);
+    least = exposed("parallel.chunks=6", 2, work, 1e-15, &experts);
+    assert_close_double(least, messages * 1e-15 * 3 / (4 * 6), tight, 0);
+    assert_close_double(exposed("parallel.chunks=100", 2, work, 1e-15, &experts), least, tight, 0);
+    /* As many as the tuner may take: 4 of an owner's 6. */
+    assert_close_double(exposed("parallel.chunks=0", 2, work, 1e-15, &experts),
+                        messages * 1e-15 * 3 / (4 * 4), tight, 0);
+    /* Two ranks on one core. */
+    assert_close_double(exposed("parallel.chunks=4", 1, work, 1e-3, &experts), 2 * messages * 1e-3,
+                        tight, 0);
+}
+
 /* A run far larger than this machine is planned without its memory. */
 static void large_runs_take_nothing_here(void **state)
 {
@@ -200,6 +300,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(sketches),
     cmocka_unit_test(products_add_up),
     cmocka_unit_test(bytes_follow_from_the_shapes),
+    cmocka_unit_test(parts_share_memory),
+    cmocka_unit_test(experts_hide_messages),
     cmocka_unit_test(large_runs_take_nothing_here),
     cmocka_unit_test(replicas_must_divide),
     cmocka_unit_test(chosen_by_timing),
