@@ -61,7 +61,7 @@ static void choose_parts(cot_experiment *ex, const cot_model_io *io)
     if (recipe->train.accumulate > 0)
         ex->parts = recipe->train.accumulate;
     else if (cot_plan_choose(ex->batching.plan, &shape) == COT_PLAN_SLOTS)
-        ex->parts = batch_parts(&shape, batch, ex->batching.grains);
+        ex->parts = batch_parts(&shape, batch, recipe->parallel.grains);
     ex->batching.max_batch = (batch + ex->parts - 1) / ex->parts;
 }
 
