@@ -2,9 +2,9 @@
  *
  *     f_e(x) = W2^T act(W1^T x + b1) + b2
  *
- * Knows nothing of MPI. An expert's product takes all its rows: those of the whole batch, or of the
- * expert group's part of it, whatever the number of ranks. So its shape, and with it the bits, do
- * not depend on the ranks. */
+ * Knows nothing of MPI. An expert's product takes all its rows: those of the batch at hand, or of
+ * the expert group's part of it, whatever the number of ranks. So its shape, and with it the bits,
+ * do not depend on the ranks. */
 #ifndef COTERIE_EXPERT_BANK_H
 #define COTERIE_EXPERT_BANK_H
 

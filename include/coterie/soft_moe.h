@@ -29,7 +29,7 @@ const char *cot_plan_name(cot_plan plan);
 
 /** How batches are cut, how large they get, and how they travel. */
 typedef struct cot_batching {
-    size_t max_batch;  /**< samples of a batch over all ranks, at the most */
+    size_t max_batch;  /**< samples of a pass over all ranks, at the most */
     size_t grains;     /**< G */
     size_t node_ranks; /**< the most ranks that share memory; 0: all that can; 1: messages only */
     cot_plan plan;

@@ -6,12 +6,14 @@
  * as it is wide, and a grain's the samples that make them worth a call. */
 enum { CACHED = 1 << 20, LEAST_OF_GRAIN = 8 };
 
-size_t batch_parts(const cot_moe_shape *shape, size_t batch, size_t grains)
+size_t batch_parts(const cot_moe_shape *shape, size_t batch, size_t grains, size_t replicas)
 {
-    const size_t numbers = 2 * batch * shape->E * shape->P * shape->D;
+    const double rows = (double)batch * (double)shape->P; /* of an expert, in all groups */
+    const double numbers = 2 * rows * (double)shape->E * (double)shape->D;
     size_t parts = 1;
-    while (numbers > parts * CACHED && batch >= 2 * parts * LEAST_OF_GRAIN * grains &&
-           batch * shape->P >= 2 * parts * shape->H)
+    while (numbers > (double)parts * CACHED &&
+           (double)batch >= 2.0 * (double)parts * LEAST_OF_GRAIN * (double)grains &&
+           rows >= 2.0 * (double)parts * (double)replicas * (double)shape->H)
         parts *= 2;
     return parts;
 }

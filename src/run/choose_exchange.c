@@ -21,7 +21,8 @@ typedef struct trial {
     bool lacks; /* messages of a kind that could not be measured */
 } trial;
 
-/* Loading samples, the head and updates are the same by either plan. */
+/* Loading samples, the head and updates are nearly the same by either plan: parts of a batch make
+ * them a little longer. */
 static bool decides(const operation *o)
 {
     bool of_layer = o->phase >= COT_PHASE_ROUTE && o->phase <= COT_PHASE_COMBINE;

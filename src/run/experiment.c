@@ -57,11 +57,13 @@ static void choose_parts(cot_experiment *ex, const cot_model_io *io)
     const cot_recipe *recipe = ex->recipe;
     const cot_moe_shape shape = cot_model_shape_of(&recipe->model, io);
     const size_t batch = recipe->train.batch;
+    size_t grains = recipe->parallel.grains;
+    if (ex->batching.grains > grains) grains = ex->batching.grains; /* a rank of many has one */
     ex->parts = 1;
     if (recipe->train.accumulate > 0)
         ex->parts = recipe->train.accumulate;
     else if (cot_plan_choose(ex->batching.plan, &shape) == COT_PLAN_SLOTS)
-        ex->parts = batch_parts(&shape, batch, recipe->parallel.grains);
+        ex->parts = batch_parts(&shape, batch, grains, recipe->parallel.expert_replicas);
     ex->batching.max_batch = (batch + ex->parts - 1) / ex->parts;
 }
 

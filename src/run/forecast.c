@@ -135,12 +135,14 @@ static cot_status try_grains(const source *from, cot_settings settings, cot_fore
     const size_t spans = 8;
     size_t least = 1;
     while (least < (size_t)from->site->ranks) least *= 2;
-    for (size_t grains = least; grains <= spans * least; grains *= 2) {
+    size_t most = spans * least;
+    /* Every rank has one, whatever the recipe says. */
+    if (!from->recipe->parallel.reproducible) least = most = from->recipe->parallel.grains;
+    for (size_t grains = least; grains <= most; grains *= 2) {
         cot_forecast found;
         settings.grains = grains;
         COT_TRY(forecast_of(from, &settings, &found));
         if (is_faster(&found, best)) *best = found;
-        if (!from->recipe->parallel.reproducible) break; /* then every rank has one */
     }
     return COT_OK;
 }

@@ -255,10 +255,12 @@ static void visit_rows_of(subject *s, const cot_real *x)
             s->sum += (double)cot_sum(numbers, x + (slot * rows + i) * numbers);
 }
 
-/* There are two such buffers, of inputs and of outputs: the caches hold both or neither. */
+/* There are two such buffers, of inputs and of outputs: the caches hold both or neither, and so one
+ * alone where two are more than the arena has. */
 static void prepare_rows(subject *s)
 {
     const size_t set = 2 * s->m < window ? window : 2 * s->m;
+    COT_ASSERT(s->m <= s->arena->region);
     s->units = (set < s->arena->region ? set : s->arena->region) / s->m;
 }
 
@@ -379,7 +381,8 @@ double machine_time_kernel(const machine_arena *arena, cot_kernel kernel, size_t
     subject s = {.arena = arena, .kernel = kernel, .m = m, .n = n, .k = k, .units = 1};
     COT_ASSERT(how->run != NULL);
     if (how->prepare != NULL) how->prepare(&s);
-    double once = time_runs(&s, how->run, 1); /* into the caches */
+    (void)time_runs(&s, how->run, 1); /* into the caches */
+    double once = time_runs(&s, how->run, 1);
     size_t count = once < worth_timing ? (size_t)(worth_timing / once) + 1 : 1;
     double started = cot_seconds();
     size_t timed = 0;

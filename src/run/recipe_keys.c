@@ -193,9 +193,9 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "Samples B of a step, over all ranks."},
     {KEY("train.accumulate", train.accumulate), .fallback = "0", COUNT_FROM(0),
      .meaning = "Parts that a batch is computed in, one after the other, to save memory. 0: one; "
-                "or where slots travel, 2, 4 or more, until the cache holds a part's slots (2^20 "
-                "numbers, in and out), while a part leaves an expert as many rows as it is wide, "
-                "and a grain 8 samples."},
+                "or by the exchange plan slots, 2, 4 or more, until the cache holds a part's slots "
+                "(2^20 numbers, in and out), while a part of a full batch leaves an expert as many "
+                "rows as it is wide, and a grain 8 samples."},
     {KEY("train.activations", train.activations), .fallback = "keep", .words = hidden_words,
      .flags = COT_KEY_NEUTRAL,
      .meaning = "keep: the experts' hidden values stay in memory until the backward pass. "

@@ -65,7 +65,6 @@ done
 planned 2 timed 0 --set parallel.shared_memory=false
 planned 2 timed 0 --set parallel.reproducible=false
 planned 4 timed 0 --set parallel.expert_replicas=2 --machine machine.json
-timeout 60 "$COTERIE" plan small.yaml --ranks 2 >text 2>log || fail "as text: $(cat log)"
 # What a batch is computed in.
 timeout 60 "$COTERIE" plan small.yaml --ranks 2 --set train.accumulate=4 >text 2>log || fail "in parts: $(cat log)"
 grep -q '^exchange by .* grains, a batch in 4 parts$' text || fail "no word on parts: $(cat text)"
