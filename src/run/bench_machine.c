@@ -329,52 +329,55 @@ static void describe(const cot_comm *world, cot_machine *machine)
     machine->base_bytes = numbers[1];
 }
 
-enum { VISITS = 7 };
+enum { MOST_VISITS = 7 };
 
 /* Barriers, say, need memory to share, which may be there one time and not the next. */
-static bool all_know(const cot_machine visits[VISITS], cot_kernel kernel)
+static bool all_know(size_t count, const cot_machine *visits, cot_kernel kernel)
 {
-    for (size_t v = 0; v < VISITS; v++)
+    for (size_t v = 0; v < count; v++)
         if (!cot_machine_knows(&visits[v], kernel)) return false;
     return true;
 }
 
 /* Of the visits, each point's median. */
-static void settle(const cot_machine visits[VISITS], cot_machine *machine)
+static void settle(size_t count, const cot_machine *visits, cot_machine *machine)
 {
-    double times[VISITS];
+    double times[MOST_VISITS];
     for (int kernel = 0; kernel < COT_KERNELS; kernel++) {
         cot_rates *rates = &machine->rates[kernel];
-        if (!all_know(visits, (cot_kernel)kernel)) continue;
+        if (!all_know(count, visits, (cot_kernel)kernel)) continue;
         *rates = visits[0].rates[kernel];
         rates->seconds = cot_alloc(points_of(rates), sizeof *rates->seconds);
         for (size_t point = 0; point < points_of(rates); point++) {
-            for (size_t v = 0; v < VISITS; v++) times[v] = visits[v].rates[kernel].seconds[point];
-            rates->seconds[point] = cot_spread_of(VISITS, times).median;
+            for (size_t v = 0; v < count; v++) times[v] = visits[v].rates[kernel].seconds[point];
+            rates->seconds[point] = cot_spread_of(count, times).median;
         }
     }
 }
 
-/* All of it several times over, so that what disturbs the machine for a while does not stay. */
+/* All of it several times over, so that what disturbs the machine for a while does not stay; once
+ * for those in a hurry. */
 void cot_machine_measure(const cot_comm *world, double seconds, cot_machine *machine_out)
 {
     const double kernels = 0.8;
-    const double each = seconds / VISITS;
+    const double hurry = 1; /* seconds */
+    const size_t count = seconds < hurry ? 1 : MOST_VISITS;
+    const double each = seconds / (double)count;
     const size_t largest = (size_t)8 << 20; /* of the grids */
     cot_machine machine = {0};
-    cot_machine visits[VISITS] = {0};
+    cot_machine visits[MOST_VISITS] = {0};
     touch_libraries(world);
     describe(world, &machine);
     machine.alone = bandwidth(world, true);
     machine.together = bandwidth(world, false);
     machine_arena arena = machine_arena_create(largest);
-    for (size_t v = 0; v < VISITS; v++) {
+    for (size_t v = 0; v < count; v++) {
         machine_measure_messages(world, each * (1 - kernels) / 3, &visits[v]);
         measure_kernels(world, &arena, each * kernels, &visits[v]);
     }
     machine_arena_destroy(&arena);
     machine.nodes = visits[0].nodes;
-    settle(visits, &machine);
-    for (size_t v = 0; v < VISITS; v++) cot_machine_free(&visits[v]);
+    settle(count, visits, &machine);
+    for (size_t v = 0; v < count; v++) cot_machine_free(&visits[v]);
     *machine_out = machine;
 }
