@@ -51,7 +51,7 @@ static double time_operation(const trial *t, const operation *o)
 static double time_far(const trial *t, double numbers)
 {
     const double enough = 5e-3;
-    const size_t near = 524288;
+    const size_t near = OPERATION_NEAR;
     size_t m = numbers < (double)t->arena.region ? (size_t)ceil(numbers) : t->arena.region;
     if (m <= near) return 0;
     double all = machine_time_kernel(&t->arena, COT_KERNEL_ROWS, m, 1, 1, enough) / (double)m;

@@ -16,6 +16,9 @@ enum { OPERATIONS_MOST = 256 };
  * over numbers from the third-level cache, where kernels are timed. */
 enum { OPERATION_FAR = COT_KERNELS };
 
+/** Numbers of an array that is not far: two such fit into a third-level cache. */
+enum { OPERATION_NEAR = 524288 };
+
 /** In a layer by slots, messages travel while experts compute (soft_moe.c): with which other
  * operations one goes on at a time. */
 typedef enum stretch {

@@ -6,7 +6,7 @@
 
 static double far_seconds(const cot_machine *machine, double numbers)
 {
-    const double near = 524288; /* two such arrays fit into a third-level cache */
+    const double near = OPERATION_NEAR;
     double all = cot_machine_seconds(machine, COT_KERNEL_ROWS, numbers, 1, 1);
     double from_cache = numbers / near * cot_machine_seconds(machine, COT_KERNEL_ROWS, near, 1, 1);
     return all > from_cache ? all - from_cache : 0;

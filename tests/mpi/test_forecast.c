@@ -183,6 +183,7 @@ static void parts_share_memory(void **state)
             assert_int_equal(slots->parts, parts[i]);
         else
             assert_true(slots->parts > 1);
+        /* Tables of experts come on top, less than a hundredth. */
         assert_close_double((double)slots->memory[COT_MEMORY_SLOTS],
                             2 * rows_each / (double)slots->parts, 1e-2, 0);
         cot_recipe_destroy(&recipe);
