@@ -1,4 +1,5 @@
 #include "math/small_gemm.h"
+#include "math/vectors.h"
 
 #include <coterie/blas.h>
 #include <coterie/status.h>
@@ -6,7 +7,6 @@
 
 #include <cblas.h>
 #include <limits.h>
-#include <strings.h>
 
 static blasint dimension(size_t n)
 {
@@ -20,33 +20,16 @@ static blasint leading(size_t n)
     return dimension(n > 0 ? n : 1);
 }
 
-#ifdef __x86_64__
-static bool is_one_of(const char *name, const char *const names[])
-{
-    for (size_t i = 0; names[i] != NULL; i++)
-        if (strcasecmp(name, names[i]) == 0) return true;
-    return false;
-}
-#endif
-
-/* Kernels for the vectors of the processor that OpenBLAS took this one for, not of the one that it
- * is: one setting, OPENBLAS_CORETYPE, decides for both on a cluster of several kinds, and one name,
- * cot_blas_core, says what decided. A name that is not here gets plain vectors. */
 static const cot_small_kernels *choose_small_kernels(void)
 {
+    static const cot_small_kernels *const all[] = {
+        [COT_VECTORS_PLAIN] = &cot_small_kernels_plain,
 #ifdef __x86_64__
-    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids",
-                                         "Zen4",     "Zen5",       NULL};
-    static const char *const avx2[] = {"Haswell", "Zen", "Excavator", NULL};
-    const char *core = cot_blas_core();
-    if (is_one_of(core, avx512) && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512vl"))
-        return &cot_small_kernels_avx512;
-    if ((is_one_of(core, avx512) || is_one_of(core, avx2)) && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("fma"))
-        return &cot_small_kernels_avx2;
+        [COT_VECTORS_AVX2] = &cot_small_kernels_avx2,
+        [COT_VECTORS_AVX512] = &cot_small_kernels_avx512,
 #endif
-    return &cot_small_kernels_plain;
+    };
+    return all[cot_vectors_allowed()];
 }
 
 /* Chosen once. */

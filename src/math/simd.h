@@ -12,7 +12,7 @@
 #ifdef __clang__
 #define COT_UNROLL _Pragma("unroll")
 #else
-#define COT_UNROLL _Pragma("GCC unroll 8")
+#define COT_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #if defined(__AVX512F__) && !defined(COT_DOUBLE)
@@ -67,6 +67,33 @@ COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
     __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), high);
     _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
+/* Lane j of vector i to lane i of vector j. */
+COT_INLINE void cot_vec_transpose(cot_vec x[16])
+{
+    __m512 y[16];
+    COT_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+        __m512 a = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        __m512 b = _mm512_unpackhi_ps(x[i], x[i + 1]);
+        __m512 c = _mm512_unpacklo_ps(x[i + 2], x[i + 3]);
+        __m512 d = _mm512_unpackhi_ps(x[i + 2], x[i + 3]);
+        y[i] = _mm512_shuffle_ps(a, c, 0x44);
+        y[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        y[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+        y[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    COT_UNROLL
+    for (int i = 0; i < 4; i++) { /* quarters of lanes, as in a matrix of 4 x 4 */
+        __m512 a = _mm512_shuffle_f32x4(y[i], y[i + 4], 0x88);
+        __m512 b = _mm512_shuffle_f32x4(y[i], y[i + 4], 0xdd);
+        __m512 c = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0x88);
+        __m512 d = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0xdd);
+        x[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+        x[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+        x[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        x[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+}
 
 #elif defined(__AVX2__) && defined(__FMA__) && !defined(COT_DOUBLE)
 
@@ -116,6 +143,26 @@ COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
     __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
     __m256 all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+}
+COT_INLINE void cot_vec_transpose(cot_vec x[8])
+{
+    __m256 y[8];
+    COT_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(x[i], x[i + 1]);
+        __m256 b = _mm256_unpackhi_ps(x[i], x[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(x[i + 2], x[i + 3]);
+        __m256 d = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+        y[i] = _mm256_shuffle_ps(a, c, 0x44);
+        y[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        y[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        y[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    COT_UNROLL
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
+    }
 }
 
 #else
@@ -169,6 +216,15 @@ COT_INLINE void cot_vec_sum4(const cot_vec x[4], cot_real sums[4])
         sums[i] = x[i][0];
         for (size_t lane = 1; lane < COT_VEC; lane++) sums[i] += x[i][lane];
     }
+}
+COT_INLINE void cot_vec_transpose(cot_vec x[COT_VEC])
+{
+    for (size_t i = 0; i < COT_VEC; i++)
+        for (size_t j = 0; j < i; j++) {
+            cot_real kept = x[i][j];
+            x[i][j] = x[j][i];
+            x[j][i] = kept;
+        }
 }
 
 #endif

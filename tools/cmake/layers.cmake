@@ -34,13 +34,14 @@ endif()
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/base/version.c PROPERTIES COMPILE_DEFINITIONS
   "COTERIE_VERSION=\"${PROJECT_VERSION}\";COTERIE_REVISION=\"${COTERIE_REVISION}\";COTERIE_COMPILER=\"${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\"")
 
-# Kernels for wider vectors than the baseline has; src/math/blas.c takes them where the processor has
-# them too.
+# Kernels for wider vectors than the baseline has; src/math/vectors.c says when they are taken.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx2.c PROPERTIES
-    COMPILE_OPTIONS "-mavx2;-mfma")
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/small_gemm_avx512.c PROPERTIES
-    COMPILE_OPTIONS "-mavx512f;-mavx512vl;-mfma")
+  foreach(kernels small_gemm fused)
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/${kernels}_avx2.c PROPERTIES
+      COMPILE_OPTIONS "-mavx2;-mfma")
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/math/${kernels}_avx512.c PROPERTIES
+      COMPILE_OPTIONS "-mavx512f;-mavx512vl;-mfma")
+  endforeach()
 endif()
 
 function(coterie_layer_target target precision suffix layer depends private)

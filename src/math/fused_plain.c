@@ -1,0 +1,2 @@
+#define KERNELS cot_fused_kernels_plain
+#include "math/fused_kernels.h"
