@@ -65,13 +65,20 @@ static void release(node_memory *memory)
 }
 
 /* Of the others' memory, where all of the group share it: in each of two buffers, a rank comes to
- * use its own samples' rows. */
+ * use its own samples' rows of every slot, by whole pages. What it reads before it writes, slot
+ * outputs, Linux maps with what lies in the same 64 KiB. */
 static size_t seen_bytes(const cot_exchange *ex)
 {
+    const size_t page = 4096;
+    const size_t around = 65536;
     if (ex->nodes->count > 1 || ex->in.shared == NULL) return 0;
-    size_t slots = (ex->experts - ex->owned_experts) * ex->slots_per_expert;
-    return 2 * home_rows(ex) / (ex->experts * ex->slots_per_expert) * slots * ex->width *
-           sizeof(cot_real);
+    const size_t row = ex->width * sizeof(cot_real);
+    const size_t slots = (ex->experts - ex->owned_experts) * ex->slots_per_expert;
+    const size_t own = home_rows(ex) / (ex->experts * ex->slots_per_expert) * row;
+    const size_t all = cot_exchange_expert_rows(ex) / ex->slots_per_expert * row;
+    const size_t written = own + page < all ? own + page : all;
+    const size_t read = own + around < all ? own + around : all;
+    return own > 0 ? slots * (written + read) : 0;
 }
 
 /* Every rank brings the memory of its experts and, with several nodes, of its samples. */
