@@ -55,6 +55,10 @@ bool cot_expert_bank_is_small(const cot_moe_shape *shape);
 void cot_expert_bank_load(cot_expert_bank *bank);
 void cot_expert_bank_finish(cot_expert_bank *bank);
 
+/** What cot_expert_bank_finish adds to the gradient of W1, of small experts: [H,D] of this rank's
+ * expert number `expert`, and of the next behind it. */
+cot_real *cot_expert_bank_dw1_transposed(cot_expert_bank *bank, size_t expert);
+
 /** out [rows,D] = f_e(in [rows,D]) row by row. out may not alias in. */
 void cot_expert_bank_forward(cot_expert_bank *bank, const cot_bank_rows *rows, const cot_real *in,
                              cot_real *out);

@@ -20,6 +20,8 @@ typedef enum cot_kernel {
     COT_KERNEL_TO_WEIGHTS,
     COT_KERNEL_EXPERT_FORWARD, /**< expert_bank.h on the rows of one expert: rows, D, H */
     COT_KERNEL_EXPERT_BACKWARD,
+    COT_KERNEL_FUSED_FORWARD, /**< moe/fused_experts.h, T = 4, one slot: samples, D, H */
+    COT_KERNEL_FUSED_BACKWARD,
     COT_KERNEL_SOFTMAX_ROWS, /**< m rows of n, and so below */
     COT_KERNEL_SOFTMAX_ROWS_BACKWARD,
     COT_KERNEL_SOFTMAX_COLS,

@@ -146,6 +146,11 @@ void cot_expert_bank_finish(cot_expert_bank *bank)
     cot_fill(bank->w1->rows * H * D, 0, bank->dw1_t);
 }
 
+cot_real *cot_expert_bank_dw1_transposed(cot_expert_bank *bank, size_t expert)
+{
+    return transposed_of(bank, bank->dw1_t, expert);
+}
+
 /* to [n,H] = x [n,D] w1; vectors run along H, or along D where H is too short for them. */
 static void times_w1(const cot_expert_bank *bank, const block *at, const cot_real *x, cot_real *to)
 {

@@ -23,15 +23,6 @@ struct cot_projected {
     cot_real *post, *dhidden; /* [HE] of one sample */
 };
 
-bool cot_projected_pays(const cot_moe_shape *shape)
-{
-    /* Multiply-adds of a step for one slot and number of D, forward and backward; seven of the wide
-     * products take about as long as five of the many small ones. */
-    size_t wide = 5 * shape->T * shape->H;
-    size_t small = 7 * (shape->T + shape->H);
-    return shape->P == 1 && 5 * wide <= 7 * small;
-}
-
 cot_projected *cot_projected_create(const cot_expert_bank *bank, cot_activation activation,
                                     const cot_moe_shape *shape, size_t first_expert, size_t experts,
                                     size_t samples, size_t grain, cot_hidden_rows hidden)

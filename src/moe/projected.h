@@ -9,7 +9,7 @@
  *     N = (Cmb[t,s] h_s) W2  [T, D]     plus sum_s Cmb[t,s] b2
  *
  * No slot of width D ever exists. A sample costs 2 T D H E multiply-adds instead of
- * 2 D E (T + H), but in two wide products; that wins where H and T are small (cot_projected_pays).
+ * 2 D E (T + H), but in two wide products; that wins where H and T are small (tokens_rules.h).
  * Not collective. */
 #ifndef COTERIE_MOE_PROJECTED_H
 #define COTERIE_MOE_PROJECTED_H
@@ -17,9 +17,6 @@
 #include <coterie/expert_bank.h>
 
 #include <stdbool.h>
-
-/** Whether it is faster, by the shapes alone. */
-bool cot_projected_pays(const cot_moe_shape *shape);
 
 typedef struct cot_projected cot_projected;
 

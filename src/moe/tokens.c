@@ -48,19 +48,20 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
     const size_t T = k->shape.T;
     const size_t D = k->shape.D;
     cot_partial all = part_of(k, 0);
-    for (size_t t = 0; t < k->batch.here * T; t++)
+    for (size_t t = 0; t < k->batch.here * T; t++) {
         cot_scale(D, 1 / all.sum[t], all.numerators + t * D, k->y + t * D);
-    memcpy(y, k->y, k->batch.here * T * D * sizeof *y);
+        memcpy(y + t * D, k->y + t * D, D * sizeof *y);
+    }
     for (size_t t = 0; t < k->batch.here * T; t++)
         k->lse[t] = all.max[t] + (cot_real)log((double)all.sum[t]);
 }
 
 static void load_weights(cot_tokens *k)
 {
-    if (!cot_projected_pays(&k->shape)) cot_expert_bank_load(k->bank);
+    if (k->way == COT_TOKENS_BY_SLOTS) cot_expert_bank_load(k->bank);
     load_phi(k);
     for (size_t b = 0; b < k->block_count; b++)
-        if (k->blocks[b].thin != NULL) cot_projected_load(k->blocks[b].thin);
+        if (k->blocks[b].projected != NULL) cot_projected_load(k->blocks[b].projected);
 }
 
 /* All blocks' partial outputs of one grain, while they are in the cache. */
@@ -72,6 +73,8 @@ static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
                               cot_parts_own(k->max) + token, cot_parts_own(k->sum) + token};
     tokens_weigh(k, &u, noise);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
+    tokens_take(k, &u);
+    cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     cot_partial_tree_set_root(k->outputs, &root);
     for (size_t r = 0; r < k->run_count; r++) tokens_run_forward(k, &u, &k->runs[r]);
     cot_partial_tree_finish(k->outputs, u.tokens);
@@ -246,25 +249,36 @@ static void finish_trees(cot_tokens *k)
     }
 }
 
+static void take_gradients(cot_tokens *k)
+{
+    const cot_grains *grains = &k->batch.group;
+    for (size_t g = grains->first; g < grains->end; g++) {
+        const tokens_unit u = tokens_unit_of(k, g);
+        tokens_take_gradients(k, &u);
+    }
+    cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
+}
+
 /* All grains, while the run's weights and their gradients are in the cache. */
 static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
 {
     const cot_grains *grains = &k->batch.group;
-    cot_projected *thin = k->blocks[run->block].thin;
+    cot_projected *projected = k->blocks[run->block].projected;
     for (size_t g = grains->first; g < grains->end; g++) {
         const tokens_unit u = tokens_unit_of(k, g);
         tokens_run_backward(k, &u, run, g == grains->first, wanted);
     }
-    if (thin != NULL) cot_projected_finish(thin);
+    if (projected != NULL) cot_projected_finish(projected);
 }
 
 void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
 {
     const bool wanted = dx != NULL;
     tell_gradients(k, dy);
+    take_gradients(k);
     if (wanted) begin_trees(k);
     for (size_t r = 0; r < k->run_count; r++) backward_run(k, &k->runs[r], wanted);
-    if (!cot_projected_pays(&k->shape)) cot_expert_bank_finish(k->bank);
+    if (k->way != COT_TOKENS_PROJECTED) cot_expert_bank_finish(k->bank);
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
     finish_gradients(k);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);

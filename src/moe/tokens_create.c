@@ -1,4 +1,3 @@
-#include "moe/tokens_rules.h"
 #include "moe/tokens_state.h"
 
 #include <coterie/memory.h>
@@ -49,7 +48,8 @@ static void cut_runs(cot_tokens *k)
     for (size_t b = 0; b < k->block_count; b++) {
         const tokens_block *block = &k->blocks[b];
         tokens_run *run = k->run_count > 0 ? &k->runs[k->run_count - 1] : NULL;
-        if (k->joined && run != NULL && run->experts + block->experts <= k->piece_experts) {
+        if (k->joined && k->way == COT_TOKENS_BY_SLOTS && run != NULL &&
+            run->experts + block->experts <= k->piece_experts) {
             run->end = b + 1;
             run->experts += block->experts;
             run->slots += block->slots;
@@ -60,11 +60,12 @@ static void cut_runs(cot_tokens *k)
     }
 }
 
-static void take_thin_memory(cot_tokens *k, tokens_block *b, size_t samples)
+static void take_projected_memory(cot_tokens *k, tokens_block *b)
 {
-    if (b->experts > 0 && cot_projected_pays(&k->shape))
-        b->thin = cot_projected_create(k->bank, k->options.activation, &k->shape, b->expert,
-                                       b->experts, samples, largest_grain(k), k->batching.hidden);
+    if (b->experts > 0)
+        b->projected =
+            cot_projected_create(k->bank, k->options.activation, &k->shape, b->expert, b->experts,
+                                 k->capacity, largest_grain(k), k->batching.hidden);
 }
 
 static void take_routing_memory(cot_tokens *k, size_t samples)
@@ -84,13 +85,18 @@ static void take_routing_memory(cot_tokens *k, size_t samples)
 static void take_piece_memory(cot_tokens *k)
 {
     const cot_moe_shape *shape = &k->shape;
-    const size_t grain = largest_grain(k);
-    const size_t numbers = k->piece_experts * shape->P * grain * shape->D;
-    const size_t weights = grain * shape->T * k->slots;
+    const size_t numbers = k->piece_experts * shape->P * largest_grain(k) * shape->D;
     k->samples = cot_alloc(k->piece_experts, sizeof *k->samples);
     k->first = cot_alloc(k->piece_experts, sizeof *k->first);
     k->in = cot_alloc(numbers, sizeof(cot_real));
     k->out = cot_alloc(numbers, sizeof(cot_real));
+}
+
+static void take_grain_memory(cot_tokens *k)
+{
+    const cot_moe_shape *shape = &k->shape;
+    const size_t grain = largest_grain(k);
+    const size_t weights = grain * shape->T * k->slots;
     k->logits = cot_alloc(weights, sizeof(cot_real));
     k->weights = cot_alloc(shape->T * k->slots, sizeof(cot_real));
     k->dcombine = cot_alloc(weights, sizeof(cot_real));
@@ -120,6 +126,23 @@ static size_t group_grains(const cot_tokens *k)
 {
     return cot_shard_size(k->batching.grains, (size_t)k->comm->replica_count,
                           (size_t)k->comm->replica);
+}
+
+static void take_expert_memory(cot_tokens *k)
+{
+    switch (k->way) {
+    case COT_TOKENS_BY_SLOTS:
+        take_piece_memory(k);
+        return;
+    case COT_TOKENS_PROJECTED:
+        for (size_t b = 0; b < k->block_count; b++) take_projected_memory(k, &k->blocks[b]);
+        return;
+    case COT_TOKENS_FUSED:
+        if (k->slots == 0) return;
+        k->fused =
+            cot_fused_create(k->bank, k->options.activation, &k->shape, k->slots / k->shape.P,
+                             group_grains(k), largest_grain(k), k->batching.hidden);
+    }
 }
 
 static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
@@ -167,13 +190,14 @@ cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
                                       (size_t)comm->rank);
     k->begins = cot_alloc((size_t)comm->group_size + 1, sizeof *k->begins);
     cut_blocks(k);
+    k->way = cot_tokens_way_of(&k->shape, largest_grain(k));
     k->piece_experts = cot_tokens_piece(&k->shape, largest_grain(k), k->slots / k->shape.P);
     cut_runs(k);
-    for (size_t b = 0; b < k->block_count; b++) take_thin_memory(k, &k->blocks[b], samples);
     k->capacity = samples;
+    take_expert_memory(k);
     take_group_memory(k, samples, here);
     take_routing_memory(k, samples);
-    take_piece_memory(k);
+    take_grain_memory(k);
     if (cot_router_normalizes(&k->options.router)) {
         k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
         k->x_inverse = cot_alloc(samples * T, sizeof(cot_real));
@@ -221,7 +245,8 @@ void cot_tokens_destroy(cot_tokens **tokens)
     cot_gather_destroy(&k->marks);
     cot_gather_destroy(&k->dy);
     cot_gather_destroy(&k->x);
-    for (size_t b = 0; b < k->block_count; b++) cot_projected_destroy(&k->blocks[b].thin);
+    cot_fused_destroy(&k->fused);
+    for (size_t b = 0; b < k->block_count; b++) cot_projected_destroy(&k->blocks[b].projected);
     cot_free(k->runs);
     cot_free(k->block_slots);
     cot_free(k->blocks);

@@ -10,13 +10,14 @@
 #include "moe/projected.h"
 #include "moe/router_rules.h"
 #include "moe/tokens.h"
+#include "moe/tokens_rules.h"
 
 /** Consecutive experts of this rank, whose sum over experts is one leaf of the tree. Experts and
  * slots are counted from this rank's first. */
 typedef struct tokens_block {
     size_t expert, experts;
     size_t slot, slots;
-    cot_projected *thin; /* the experts, where they are thin enough; else NULL */
+    cot_projected *projected; /* the experts, where this is their way */
 } tokens_block;
 
 /** Consecutive blocks, as many as go through the experts together while the cache holds them. */
@@ -35,6 +36,8 @@ struct cot_tokens {
     cot_batching batching;
     const cot_param *phi, *scale;
     cot_expert_bank *bank;
+    cot_tokens_way way;
+    cot_fused *fused; /* NULL where this is not the way, or no expert is here */
     size_t *begins;
     cot_group_batch batch; /* at hand */
     size_t first_in_batch; /* place in the batch of the group's first sample */
@@ -42,7 +45,7 @@ struct cot_tokens {
     tokens_block *blocks;
     tokens_run *runs;
     size_t *block_slots;      /* [blocks + 1]: first slot of each block, and the end */
-    bool joined;              /* products take the columns of all blocks at once */
+    bool joined;              /* logits are made of the columns of all blocks at once */
     size_t first_slot, slots; /* this rank's, of all S */
     cot_real *phi_hat;        /* [D,slots] */
     cot_real *phi_inverse;    /* [slots] */
@@ -126,6 +129,10 @@ void tokens_logits_gradient(cot_tokens *k, const tokens_unit *u, const tokens_ru
 void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first);
 
 /* ---- tokens_unit.c ---- */
+
+/** Bring the unit's tokens, or gradients of its outputs, into the order that the experts want. */
+void tokens_take(cot_tokens *k, const tokens_unit *u);
+void tokens_take_gradients(cot_tokens *k, const tokens_unit *u);
 
 /** What the slots of a run make of the unit's tokens: the run's leaves of k->outputs. */
 void tokens_run_forward(cot_tokens *k, const tokens_unit *u, const tokens_run *run);

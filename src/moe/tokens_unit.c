@@ -105,6 +105,22 @@ static void to_leaves(cot_tokens *k, const tokens_unit *u, const tokens_run *run
     }
 }
 
+static const cot_real *dy_of(const cot_tokens *k, const tokens_unit *u)
+{
+    return cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
+}
+
+void tokens_take(cot_tokens *k, const tokens_unit *u)
+{
+    if (k->fused != NULL)
+        cot_fused_take_tokens(k->fused, u->grain, u->n, tokens_mixed_of(k, u->first));
+}
+
+void tokens_take_gradients(cot_tokens *k, const tokens_unit *u)
+{
+    if (k->fused != NULL) cot_fused_take_gradients(k->fused, u->grain, u->n, dy_of(k, u));
+}
+
 /* ---- forward ---- */
 
 static void complete_output(cot_tokens *k, const tokens_unit *u, const tokens_run *run,
@@ -134,8 +150,8 @@ static void forward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_run
     }
 }
 
-static cot_projected_unit thin_unit(const cot_tokens *k, const tokens_unit *u,
-                                    const tokens_run *run)
+static cot_projected_unit projected_unit(const cot_tokens *k, const tokens_unit *u,
+                                         const tokens_run *run)
 {
     const size_t weights = tokens_weights_at(k, u, run);
     return (cot_projected_unit){.first = u->first,
@@ -145,21 +161,38 @@ static cot_projected_unit thin_unit(const cot_tokens *k, const tokens_unit *u,
                                 .combine = k->combine + weights};
 }
 
-static void forward_thin(cot_tokens *k, const tokens_unit *u, const tokens_run *run)
+static cot_fused_unit fused_unit(const cot_tokens *k, const tokens_unit *u, const tokens_run *run)
 {
-    cot_projected_unit thin = thin_unit(k, u, run);
-    cot_projected_forward(k->blocks[run->block].thin, &thin,
-                          cot_partial_tree_leaf(k->outputs).numerators);
+    const size_t weights = tokens_weights_at(k, u, run);
+    return (cot_fused_unit){.grain = u->grain,
+                            .n = u->n,
+                            .expert = run->expert,
+                            .experts = run->experts,
+                            .dispatch = k->dispatch + weights,
+                            .combine = k->combine + weights};
+}
+
+/* The experts of a block together, without slots. */
+static void forward_block(cot_tokens *k, const tokens_unit *u, const tokens_run *run)
+{
+    cot_real *numerators = cot_partial_tree_leaf(k->outputs).numerators;
+    if (k->way == COT_TOKENS_FUSED) {
+        cot_fused_unit unit = fused_unit(k, u, run);
+        cot_fused_forward(k->fused, &unit, numerators);
+    } else {
+        cot_projected_unit unit = projected_unit(k, u, run);
+        cot_projected_forward(k->blocks[run->block].projected, &unit, numerators);
+    }
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
 }
 
 void tokens_run_forward(cot_tokens *k, const tokens_unit *u, const tokens_run *run)
 {
     leaves to = {k->outputs, complete_output, run->block};
-    if (k->blocks[run->block].thin != NULL)
-        forward_thin(k, u, run);
-    else
+    if (k->way == COT_TOKENS_BY_SLOTS)
         forward_pieces(k, u, run, &to);
+    else if (run->experts > 0)
+        forward_block(k, u, run);
     while (to.block < run->end) push_leaf(k, u, run, &to);
 }
 
@@ -185,7 +218,7 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_ru
 {
     const size_t P = k->shape.P;
     const size_t weights = tokens_weights_at(k, u, run);
-    const cot_real *dy = cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
+    const cot_real *dy = dy_of(k, u);
     const cot_real *mixed = tokens_mixed_of(k, u->first);
     piece at;
     for (size_t e = run->expert; e < run->expert + run->experts; e += at.shape.E) {
@@ -210,13 +243,20 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_ru
     }
 }
 
-static void backward_thin(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first,
-                          const leaves *to)
+static void backward_block(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first,
+                           const leaves *to)
 {
-    const cot_real *dy = cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
-    cot_projected_unit thin = thin_unit(k, u, run);
-    cot_projected_backward(k->blocks[run->block].thin, &thin, first, dy, k->dcombine, k->ddispatch,
-                           to != NULL ? cot_partial_tree_leaf(to->tree).numerators : NULL);
+    const cot_real *dy = dy_of(k, u);
+    cot_real *dtokens = to != NULL ? cot_partial_tree_leaf(to->tree).numerators : NULL;
+    if (k->way == COT_TOKENS_FUSED) {
+        cot_fused_unit unit = fused_unit(k, u, run);
+        cot_fused_backward(k->fused, &unit, tokens_mixed_of(k, u->first), dy, k->dcombine,
+                           k->ddispatch, dtokens);
+    } else {
+        cot_projected_unit unit = projected_unit(k, u, run);
+        cot_projected_backward(k->blocks[run->block].projected, &unit, first, dy, k->dcombine,
+                               k->ddispatch, dtokens);
+    }
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
     tokens_logits_gradient(k, u, run, run->slot, run->slots);
 }
@@ -227,10 +267,10 @@ void tokens_run_backward(cot_tokens *k, const tokens_unit *u, const tokens_run *
     leaves to = {wanted ? k->dmixed_trees[u->grain] : NULL, complete_input, run->block};
     tokens_finish_combine(k, u, run);
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
-    if (k->blocks[run->block].thin != NULL)
-        backward_thin(k, u, run, first, wanted ? &to : NULL);
-    else
+    if (k->way == COT_TOKENS_BY_SLOTS)
         backward_pieces(k, u, run, wanted ? &to : NULL);
+    else if (run->experts > 0)
+        backward_block(k, u, run, first, wanted ? &to : NULL);
     while (wanted && to.block < run->end) push_leaf(k, u, run, &to);
     if (cot_router_learns(&k->options.router)) tokens_phi_gradient(k, u, run, first);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);

@@ -25,6 +25,7 @@ static const grid products = {
     {{1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}, {1, 4, 14, 50, 180, 640}}};
 static const grid mixing = {{{2, 6, 20, 64}, {3, 12, 48, 192, 768}, {32, 128, 512}}};
 static const grid experts = {{{12, 48, 192, 768}, {32, 128, 512}, {1, 4, 14, 50, 180, 640}}};
+static const grid fused = {{{16, 48}, {32, 128, 512}, {1, 3, 7, 11}}};
 static const grid matrices = {{{1, 6, 36, 216}, {6, 48, 384}}};
 static const grid vectors = {{{8, 64, 2048, 65536, 524288, 1048576, 2097152, 8388608}}};
 static const grid updates = {{{128, 2048, 65536, 2097152}}};
@@ -42,6 +43,8 @@ static const grid *const grids[COT_KERNELS] = {
     [COT_KERNEL_TO_WEIGHTS] = &mixing,
     [COT_KERNEL_EXPERT_FORWARD] = &experts,
     [COT_KERNEL_EXPERT_BACKWARD] = &experts,
+    [COT_KERNEL_FUSED_FORWARD] = &fused,
+    [COT_KERNEL_FUSED_BACKWARD] = &fused,
     [COT_KERNEL_SOFTMAX_ROWS] = &matrices,
     [COT_KERNEL_SOFTMAX_ROWS_BACKWARD] = &matrices,
     [COT_KERNEL_SOFTMAX_COLS] = &matrices,

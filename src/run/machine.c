@@ -14,6 +14,8 @@ const char *cot_kernel_name(cot_kernel kernel)
         [COT_KERNEL_TO_WEIGHTS] = "to_weights",
         [COT_KERNEL_EXPERT_FORWARD] = "expert_forward",
         [COT_KERNEL_EXPERT_BACKWARD] = "expert_backward",
+        [COT_KERNEL_FUSED_FORWARD] = "fused_forward",
+        [COT_KERNEL_FUSED_BACKWARD] = "fused_backward",
         [COT_KERNEL_SOFTMAX_ROWS] = "softmax_rows",
         [COT_KERNEL_SOFTMAX_ROWS_BACKWARD] = "softmax_rows_backward",
         [COT_KERNEL_SOFTMAX_COLS] = "softmax_cols",

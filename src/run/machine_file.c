@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static const char format[] = "coterie-machine";
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 static const char *const axis_names[COT_MACHINE_AXES] = {"m", "n", "k"};
 

@@ -1,5 +1,7 @@
 #include "run/machine_kernels.h"
 
+#include "math/fused.h"
+#include "moe/fused_experts.h"
 #include "moe/mix.h"
 
 #include <coterie/bench.h>
@@ -57,6 +59,7 @@ typedef struct subject {
     size_t *samples, *first;
     cot_params *params;
     cot_expert_bank *bank;
+    cot_fused *fused;
     cot_optimizer *optimizer;
     cot_dataset *dataset;
 } subject;
@@ -146,16 +149,20 @@ static void mix(subject *s)
         cot_mix_to_weights(&mix, fixed(s, x), operand(s, rows), result(s, weights));
 }
 
-static void prepare_experts(subject *s)
+static void prepare_bank(subject *s, size_t tokens, size_t experts)
 {
-    s->shape = (cot_moe_shape){.T = 1, .D = s->n, .E = 1, .P = 1, .H = s->k};
-    s->units = fitting(2 * s->m * s->n + s->m * s->k + 4 * s->n * s->k);
-    s->shape.E = s->units;
-    s->params = cot_params_create(0, s->units);
-    s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, s->units * s->m, s->m,
+    s->shape = (cot_moe_shape){.T = tokens, .D = s->n, .E = experts, .P = 1, .H = s->k};
+    s->params = cot_params_create(0, experts);
+    s->bank = cot_expert_bank_create(&s->shape, COT_RELU, false, experts * s->m, s->m,
                                      COT_HIDDEN_KEPT, s->params, "bench");
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 0);
+}
+
+static void prepare_experts(subject *s)
+{
+    s->units = fitting(2 * s->m * s->n + s->m * s->k + 4 * s->n * s->k);
+    prepare_bank(s, 1, s->units);
     /* So that gradients keep their size on the way back, which goes over itself: an eighteenth of
      * their variance is left by uniform weights on +-1/sqrt(fan_in), twice, and half the units. */
     cot_scale(cot_params_sharded_size(s->params), (cot_real)sqrt(sqrt(18)),
@@ -181,6 +188,43 @@ static void run_experts(subject *s)
         cot_expert_bank_forward(s->bank, &rows, in, out);
     else
         cot_expert_bank_backward(s->bank, &rows, in, out);
+}
+
+/* ---- fused experts ---- */
+
+enum { FUSED_EXPERTS = 16, FUSED_GRAINS = 4 };
+
+/* A block of experts for some grains, as in a step. */
+static void prepare_fused(subject *s)
+{
+    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
+    s->units = (size_t)FUSED_EXPERTS * FUSED_GRAINS;
+    prepare_bank(s, COT_FUSED_TOKENS, FUSED_EXPERTS);
+    s->fused = cot_fused_create(s->bank, COT_RELU, &s->shape, FUSED_EXPERTS, FUSED_GRAINS, s->m,
+                                COT_HIDDEN_KEPT);
+    for (size_t g = 0; g < FUSED_GRAINS; g++) {
+        cot_fused_take_tokens(s->fused, g, s->m, operand(s, tokens));
+        cot_fused_take_gradients(s->fused, g, s->m, operand(s, tokens));
+    }
+}
+
+static void run_fused(subject *s)
+{
+    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
+    const size_t weights = s->m * COT_FUSED_TOKENS * FUSED_EXPERTS;
+    s->next = s->next_result = 0;
+    for (size_t g = 0; g < FUSED_GRAINS; g++) {
+        const cot_fused_unit unit = {.grain = g,
+                                     .n = s->m,
+                                     .experts = FUSED_EXPERTS,
+                                     .dispatch = operand(s, weights),
+                                     .combine = operand(s, weights)};
+        if (s->kernel == COT_KERNEL_FUSED_FORWARD)
+            cot_fused_forward(s->fused, &unit, result(s, tokens));
+        else
+            cot_fused_backward(s->fused, &unit, operand(s, tokens), operand(s, tokens),
+                               result(s, weights), result(s, weights), NULL);
+    }
 }
 
 /* ---- elementwise ---- */
@@ -335,6 +379,8 @@ static const method methods[COT_KERNELS] = {
     [COT_KERNEL_TO_WEIGHTS] = {prepare_mix, mix},
     [COT_KERNEL_EXPERT_FORWARD] = {prepare_experts, run_experts},
     [COT_KERNEL_EXPERT_BACKWARD] = {prepare_experts, run_experts},
+    [COT_KERNEL_FUSED_FORWARD] = {prepare_fused, run_fused},
+    [COT_KERNEL_FUSED_BACKWARD] = {prepare_fused, run_fused},
     [COT_KERNEL_SOFTMAX_ROWS] = {NULL, softmax},
     [COT_KERNEL_SOFTMAX_ROWS_BACKWARD] = {NULL, softmax},
     [COT_KERNEL_SOFTMAX_COLS] = {NULL, softmax},
@@ -357,6 +403,7 @@ static void release(subject *s)
 {
     cot_dataset_destroy(&s->dataset);
     cot_optimizer_destroy(&s->optimizer);
+    cot_fused_destroy(&s->fused);
     cot_expert_bank_destroy(&s->bank);
     cot_params_destroy(&s->params);
     cot_free(s->first);

@@ -1,5 +1,7 @@
 #include "run/operations.h"
 
+#include "math/fused.h"
+
 #include <math.h>
 
 static bool are_same(const operation *a, const operation *b)
@@ -294,6 +296,8 @@ static double multiply_adds(const operation *o)
     double product = o->m * o->n * o->k;
     if (o->kernel <= COT_KERNEL_TO_WEIGHTS) return product;
     if (o->kernel == COT_KERNEL_EXPERT_FORWARD) return 2 * product;
+    if (o->kernel == COT_KERNEL_FUSED_FORWARD) return 2 * o->m * o->n * (COT_FUSED_TOKENS + o->k);
+    if (o->kernel == COT_KERNEL_FUSED_BACKWARD) return 5 * o->m * o->n * (COT_FUSED_TOKENS + o->k);
     return o->kernel == COT_KERNEL_EXPERT_BACKWARD ? 4 * product : 0;
 }
 

@@ -1,4 +1,6 @@
-/* A Soft MoE layer by tokens: src/moe/{tokens,tokens_unit,projected,partial,gather}.c. */
+/* A Soft MoE layer by tokens:
+ * src/moe/{tokens,tokens_unit,fused_experts,projected,partial,gather}.c. */
+#include "math/fused.h"
 #include "moe/projected.h"
 #include "moe/router_rules.h"
 #include "moe/tokens_rules.h"
@@ -18,18 +20,25 @@ typedef struct unit {
     double runs, run;         /* of blocks that go through the experts together, and slots of one */
     double here, group;       /* numbers of the tokens of this rank's samples, and of the group's */
     double pieces, piece;     /* that the experts of a grain are cut into, and the slots of one */
-    bool thin;
+    cot_tokens_way way;
 } unit;
+
+static size_t largest_grain(const pass_work *w)
+{
+    const size_t G = w->batching->grains;
+    return cot_shard_size(w->batching->max_batch, G, G - 1);
+}
 
 /* Runs of blocks that fit the cache together, or a block in pieces. */
 static void cut_experts(const pass_work *w, unit *u)
 {
     const cot_moe_shape *shape = &w->moe->shape;
-    const size_t grain = (size_t)ceil(u->samples);
+    const size_t grain = largest_grain(w);
     const bool joined = cot_tokens_join(shape, grain, (size_t)w->experts);
     const double at_once = (double)cot_tokens_piece(shape, grain, (size_t)w->experts);
     if (u->blocks == 0) return;
-    double together = joined && at_once > u->experts ? floor(at_once / u->experts) : 1;
+    bool merges = joined && u->way == COT_TOKENS_BY_SLOTS && at_once > u->experts;
+    double together = merges ? floor(at_once / u->experts) : 1;
     u->runs = ceil(u->blocks / together);
     u->run = u->all / u->runs;
     u->pieces = u->runs * ceil(w->experts / u->runs / at_once);
@@ -46,7 +55,7 @@ static unit unit_of(const pass_work *w)
               .D = (double)shape->D,
               .H = (double)shape->H,
               .P = (double)shape->P,
-              .thin = cot_projected_pays(shape)};
+              .way = cot_tokens_way_of(shape, largest_grain(w))};
     u.blocks = ceil(G / w->comm->group_size);
     if (u.blocks > w->experts) u.blocks = w->experts;
     u.experts = u.blocks > 0 ? w->experts / u.blocks : 0;
@@ -74,22 +83,75 @@ static void merge_members(pass_work *w, const unit *u)
     work_add(w, COT_KERNEL_ADD, u->T * u->D, 1, 1, w->here * (w->comm->group_size - 1));
 }
 
-/* Thin experts: wide products, and passes over [T,H E] of every sample. */
-static void thin_product(pass_work *w, const unit *u, cot_kernel kernel, double m, double n,
-                         double k)
+/* Projected experts: wide products, and passes over [T,H E] of every sample. */
+static void projected_product(pass_work *w, const unit *u, cot_kernel kernel, double m, double n,
+                              double k)
 {
     work_add(w, kernel, m, n, k, u->units);
 }
 
-static void thin_passes(pass_work *w, const unit *u, double passes)
+static void projected_passes(pass_work *w, const unit *u, double passes)
 {
     work_add(w, COT_KERNEL_ADD, u->T * u->H * u->experts, 1, 1, passes * u->samples * u->units);
 }
 
 /* W1, W2 and their gradients from the experts' order to that of the wide products. */
-static void thin_weights(pass_work *w, const unit *u)
+static void projected_weights(pass_work *w, const unit *u)
 {
     work_add(w, COT_KERNEL_COPY, 2 * u->D * u->H * u->experts, 1, 1, 2 * u->blocks);
+}
+
+static void projected_forward(pass_work *w, const unit *u)
+{
+    const double wide = u->H * u->experts;
+    projected_weights(w, u);
+    projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
+    projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, u->D, wide); /* N = (Cmb h) W2 */
+    projected_passes(w, u, 3);
+}
+
+static void projected_backward(pass_work *w, const unit *u)
+{
+    const double wide = u->H * u->experts;
+    projected_weights(w, u);
+    if (w->batching->hidden == COT_HIDDEN_RECOMPUTED) {
+        projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D);
+        projected_passes(w, u, 1);
+    }
+    projected_product(w, u, COT_KERNEL_GEMM_NT, u->n, wide, u->D); /* dA = dY W2^T */
+    projected_passes(w, u, 6);
+    projected_product(w, u, COT_KERNEL_GEMM_TN, wide, u->D, u->n); /* dW2 */
+    projected_product(w, u, COT_KERNEL_GEMM_TN, u->D, wide, u->n); /* dW1 */
+    if (w->learns_input) projected_product(w, u, COT_KERNEL_GEMM_NT, u->n, u->D, wide);
+}
+
+/* Fused experts: all slots of a grain, whose samples fill whole vectors. */
+static void fused_slots(pass_work *w, const unit *u, cot_kernel kernel, double share)
+{
+    const double lanes = COT_FUSED_LANES;
+    work_add(w, kernel, lanes * ceil(u->samples / lanes), u->D, u->H,
+             share * u->all * w->group_grains);
+}
+
+static void fused_forward(pass_work *w, const unit *u)
+{
+    w->phase = COT_PHASE_DISPATCH;
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* tokens into lanes */
+    w->phase = COT_PHASE_EXPERTS;
+    fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 1);
+}
+
+static void fused_backward(pass_work *w, const unit *u)
+{
+    const double again = u->T / (2 * (u->T + u->H)); /* the tokens' part of a forward pass */
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* and their gradients */
+    w->phase = COT_PHASE_EXPERTS;
+    if (w->batching->hidden == COT_HIDDEN_RECOMPUTED)
+        fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 0.5);
+    fused_slots(w, u, COT_KERNEL_FUSED_BACKWARD, 1);
+    if (w->learns_input) fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, again);
+    work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, 2 * w->experts); /* the gradient of W1 */
 }
 
 static void mixing(pass_work *w, const unit *u, cot_kernel kernel)
@@ -99,16 +161,16 @@ static void mixing(pass_work *w, const unit *u, cot_kernel kernel)
 
 static void experts_forward(pass_work *w, const unit *u)
 {
-    const double wide = u->H * u->experts;
     w->phase = COT_PHASE_EXPERTS;
-    if (!u->thin) work_load_experts(w);
-    if (u->thin) {
-        thin_weights(w, u);
-        thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
-        thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, u->D, wide); /* N = (Cmb h) W2 */
-        thin_passes(w, u, 3);
+    if (u->way == COT_TOKENS_PROJECTED) {
+        projected_forward(w, u);
         return;
     }
+    if (u->way == COT_TOKENS_FUSED) {
+        fused_forward(w, u);
+        return;
+    }
+    work_load_experts(w);
     w->phase = COT_PHASE_DISPATCH;
     mixing(w, u, COT_KERNEL_TO_SLOTS);
     w->phase = COT_PHASE_EXPERTS;
@@ -120,19 +182,13 @@ static void experts_forward(pass_work *w, const unit *u)
 static void experts_backward(pass_work *w, const unit *u)
 {
     const double rows = u->samples * u->P;
-    const double wide = u->H * u->experts;
-    if (u->thin) {
-        w->phase = COT_PHASE_EXPERTS;
-        thin_weights(w, u);
-        if (w->batching->hidden == COT_HIDDEN_RECOMPUTED) {
-            thin_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D);
-            thin_passes(w, u, 1);
-        }
-        thin_product(w, u, COT_KERNEL_GEMM_NT, u->n, wide, u->D); /* dA = dY W2^T */
-        thin_passes(w, u, 6);
-        thin_product(w, u, COT_KERNEL_GEMM_TN, wide, u->D, u->n); /* dW2 */
-        thin_product(w, u, COT_KERNEL_GEMM_TN, u->D, wide, u->n); /* dW1 */
-        if (w->learns_input) thin_product(w, u, COT_KERNEL_GEMM_NT, u->n, u->D, wide);
+    w->phase = COT_PHASE_EXPERTS;
+    if (u->way == COT_TOKENS_PROJECTED) {
+        projected_backward(w, u);
+        return;
+    }
+    if (u->way == COT_TOKENS_FUSED) {
+        fused_backward(w, u);
         return;
     }
     w->phase = COT_PHASE_DISPATCH;
