@@ -34,12 +34,16 @@ typedef struct cot_model_io {
 
 typedef struct cot_model cot_model;
 
+/** Whether there can be such a model.
+ * Errors: COT_E_CONFIG when patches do not divide the image. */
+COT_MUST_CHECK cot_status cot_model_check(const cot_model_options *options, const cot_model_io *io);
+
 /** T, D, E, P, H of the Soft MoE layers of such a model. */
 cot_moe_shape cot_model_shape_of(const cot_model_options *options, const cot_model_io *io);
 
 /** Register all parameters and take all memory. `comm` and `params` outlive the model. Collective
  * over the world.
- * Errors, on every rank alike: COT_E_CONFIG when patches do not divide the image. */
+ * Errors, on every rank alike: those of cot_model_check. */
 COT_MUST_CHECK cot_status cot_model_create(const cot_model_options *options, const cot_model_io *io,
                                            const cot_batching *batching, const cot_comm *comm,
                                            cot_params *params, cot_model **model_out);

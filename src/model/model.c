@@ -21,7 +21,7 @@ struct cot_model {
     cot_ledger *ledger; /* of the last pass */
 };
 
-static cot_status check_patches(const cot_model_options *options, const cot_model_io *io)
+cot_status cot_model_check(const cot_model_options *options, const cot_model_io *io)
 {
     if (io->height % options->patch_height == 0 && io->width % options->patch_width == 0)
         return COT_OK;
@@ -97,7 +97,7 @@ cot_status cot_model_create(const cot_model_options *options, const cot_model_io
                             const cot_batching *batching, const cot_comm *comm, cot_params *params,
                             cot_model **model_out)
 {
-    COT_TRY(check_patches(options, io));
+    COT_TRY(cot_model_check(options, io));
     cot_model *model = cot_alloc(1, sizeof *model);
     model->options = *options;
     model->io = *io;

@@ -1,144 +1,185 @@
 #include "run/choose_exchange.h"
 
-#include "run/machine_kernels.h"
-#include "run/operations.h"
+#include "run/batch_parts.h"
+#include "run/chunk_tuner.h"
 
+#include <coterie/bench.h>
+#include <coterie/clock.h>
+#include <coterie/gradients.h>
 #include <coterie/memory.h>
 
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
-/* What both plans do in a step, and how fast this is here. */
+/* One layer by one plan, and the sums of its gradients: what a step does otherwise is nearly the
+ * same by either plan. */
 typedef struct trial {
     const cot_comm *comm;
-    machine_arena arena;
-    cot_machine messages; /* its messages and barriers alone */
-    int nodes;
-    operations plans[2];
-    double seconds[2];
-    bool lacks; /* messages of a kind that could not be measured */
+    size_t batch, parts;
+    cot_params *params;
+    cot_soft_moe *layer;
+    cot_gradients *gradients;
+    cot_real *x, *y, *dy, *dx; /* [b,T,D] of a part; dx NULL where nothing wants it */
 } trial;
 
-/* Loading samples, the head and updates are nearly the same by either plan: parts of a batch make
- * them a little longer. */
-static bool decides(const operation *o)
+/* Two plans, one of them in some numbers of chunks, take turns: so many times so many steps, of
+ * which the first does not count, because the caches hold what the others left. */
+enum { VISITS = 4, STEPS = 4, COUNTED = VISITS * (STEPS - 1), CHOICES = 1 + CHUNK_CANDIDATES };
+
+typedef struct choice {
+    trial *trial;
+    size_t chunks;
+    double seconds[COUNTED]; /* of steps, on the slowest rank */
+    double typical;
+    bool in_question;
+} choice;
+
+static trial *create_trial(const cot_experiment *ex, const cot_model_io *io, cot_plan plan)
 {
-    bool of_layer = o->phase >= COT_PHASE_ROUTE && o->phase <= COT_PHASE_COMBINE;
-    return of_layer || o->phase == COT_PHASE_SUMS;
+    const cot_recipe *recipe = ex->recipe;
+    const cot_model_options *model = &recipe->model;
+    const cot_soft_moe_options options = {cot_model_shape_of(model, io), model->router,
+                                          model->activation, model->expert_bias};
+    const cot_comm *comm = ex->comm;
+    const size_t members = (size_t)comm->group_size;
+    const size_t member = (size_t)comm->group_rank;
+    cot_batching batching = ex->batching;
+    trial *t = cot_alloc(1, sizeof *t);
+    batching.plan = plan;
+    t->comm = comm;
+    t->batch = recipe->train.batch;
+    t->parts = parts_of_batch(recipe, &options.shape, &batching);
+    batching.max_batch = (t->batch + t->parts - 1) / t->parts;
+    t->params = cot_params_create(cot_shard_begin(model->experts, members, member),
+                                  cot_shard_begin(model->experts, members, member + 1));
+    t->layer = cot_soft_moe_create(&options, 0, &batching, comm, t->params);
+    cot_params_allocate(t->params);
+    cot_params_initialize(t->params, recipe->seed);
+    t->gradients = cot_gradients_create(comm, t->params,
+                                        &(cot_gradients_options){.ordered = false,
+                                                                 .node_ranks = batching.node_ranks,
+                                                                 .most_batches = t->parts});
+    const size_t samples = cot_grains_capacity(batching.max_batch, batching.grains,
+                                               (size_t)comm->size, (size_t)comm->rank);
+    const size_t numbers = samples * options.shape.T * options.shape.D;
+    t->x = cot_alloc(numbers, sizeof *t->x);
+    t->y = cot_alloc(numbers, sizeof *t->y);
+    t->dy = cot_alloc(numbers, sizeof *t->dy);
+    if (model->embed > 0 || model->layers > 1) t->dx = cot_alloc(numbers, sizeof *t->dx);
+    for (size_t i = 0; i < numbers; i++)
+        t->x[i] = t->dy[i] = (cot_real)(i * 7919 % 1009) / 1009 - (cot_real)0.5;
+    return t;
 }
 
-/* A kernel of exactly these sizes, or of part of them where they are large. */
-static double time_operation(const trial *t, const operation *o)
+static void destroy_trial(trial *t)
 {
-    const double enough = 4e-3;
-    double m = ceil(o->m);
-    double n = ceil(o->n);
-    const double k = ceil(o->k);
-    /* Numbers that are drawn take as long one as the other. */
-    const double most_drawn = 4096;
-    const double room = o->kernel == COT_KERNEL_NORMALS ? most_drawn : (double)t->arena.region;
-    while (m > 1 && m * fmax(n, k) > room) m = ceil(m / 2);
-    while (n > 1 && n * fmax(m, k) > room) n = ceil(n / 2);
-    machine_arena_warm(&t->arena);
-    double seconds =
-        machine_time_kernel(&t->arena, o->kernel, (size_t)m, (size_t)n, (size_t)k, enough);
-    return seconds * o->m * o->n * o->k / (m * n * k);
+    cot_free(t->dx);
+    cot_free(t->dy);
+    cot_free(t->y);
+    cot_free(t->x);
+    cot_gradients_destroy(&t->gradients);
+    cot_soft_moe_destroy(&t->layer);
+    cot_params_destroy(&t->params);
+    cot_free(t);
 }
 
-/* As operation_seconds has it, by arrays that fit into the arena. */
-static double time_far(const trial *t, double numbers)
+static double time_step(const trial *t)
 {
-    const double enough = 5e-3;
-    const size_t near = OPERATION_NEAR;
-    size_t m = numbers < (double)t->arena.region ? (size_t)ceil(numbers) : t->arena.region;
-    if (m <= near) return 0;
-    double all = machine_time_kernel(&t->arena, COT_KERNEL_ROWS, m, 1, 1, enough) / (double)m;
-    double cached =
-        machine_time_kernel(&t->arena, COT_KERNEL_ROWS, near, 1, 1, enough) / (double)near;
-    return all > cached ? (all - cached) * numbers : 0;
-}
-
-static void time_plan(trial *t, cot_plan plan)
-{
-    const operations *list = &t->plans[plan];
-    double seconds[OPERATIONS_MOST] = {0};
-    double phases[COT_PHASES];
     COT_MPI(MPI_Barrier(t->comm->world));
-    for (size_t i = 0; i < list->count; i++) {
-        const operation *o = &list->list[i];
-        if (!decides(o)) continue;
-        if ((int)o->kernel == OPERATION_FAR)
-            seconds[i] = time_far(t, o->m);
-        else if (o->kernel < COT_KERNEL_BARRIER)
-            seconds[i] = time_operation(t, o);
-        else if (cot_machine_knows(&t->messages, o->kernel))
-            seconds[i] = cot_machine_seconds(&t->messages, o->kernel, o->m, o->n, o->k);
-        else
-            t->lacks = true;
+    double started = cot_seconds();
+    cot_gradients_begin(t->gradients);
+    for (size_t part = 0; part < t->parts; part++) {
+        const cot_pass pass = {.samples = cot_shard_size(t->batch, t->parts, part),
+                               .first = cot_shard_begin(t->batch, t->parts, part),
+                               .training = true};
+        if (pass.samples == 0) continue;
+        cot_soft_moe_forward(t->layer, &pass, t->x, t->y);
+        cot_soft_moe_backward(t->layer, t->dy, t->dx);
+        cot_gradients_add_batch(t->gradients);
     }
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds, cot_comm_int(list->count), MPI_DOUBLE, MPI_MAX,
-                          t->comm->world));
-    if (t->lacks) return;
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    operations_add_up(list, seconds, &t->messages, t->comm->size / t->nodes <= cores, phases);
-    for (int i = 0; i < COT_PHASES; i++) t->seconds[plan] += phases[i];
+    cot_gradients_finish(t->gradients);
+    double seconds = cot_seconds() - started;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, t->comm->world));
+    return seconds;
 }
 
-/* The plan's operations on the last rank, which has as much to do as any. */
-static cot_status list_operations(const cot_experiment *ex, cot_plan plan, trial *t)
+static void visit(choice *c, size_t visits)
 {
-    cot_recipe recipe = *ex->recipe;
-    cot_experiment *sketch = NULL;
-    const int ranks = ex->comm->size;
-    cot_sketch_place place = {ranks, ranks - 1, t->nodes};
-    recipe.parallel.exchange = plan;
-    cot_memory_sketch(true);
-    cot_status status = cot_experiment_sketch(&recipe, ex->dataset, &place, &sketch);
-    if (status == COT_OK) operations_of_step(sketch, ranks / t->nodes, &t->plans[plan]);
-    cot_experiment_destroy(&sketch);
-    cot_memory_sketch(false);
-    return status;
+    const size_t before = visits * (STEPS - 1);
+    cot_soft_moe_set_chunks(c->trial->layer, c->chunks);
+    (void)time_step(c->trial);
+    for (size_t i = 0; i < STEPS - 1; i++) c->seconds[before + i] = time_step(c->trial);
+    double times[COUNTED];
+    for (size_t i = 0; i < before + STEPS - 1; i++) times[i] = c->seconds[i];
+    c->typical = cot_spread_of(before + STEPS - 1, times).median;
 }
 
-static cot_status try_both(cot_experiment *ex, trial *t)
+static const choice *fastest_of(size_t count, const choice *choices)
 {
-    const double for_messages = 0.03;
-    for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++)
-        COT_TRY(list_operations(ex, (cot_plan)plan, t));
-    machine_measure_messages(ex->comm, for_messages, &t->messages);
-    for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++) time_plan(t, (cot_plan)plan);
-    return COT_OK;
+    const choice *best = &choices[0];
+    for (size_t i = 1; i < count; i++)
+        if (choices[i].typical < best->typical) best = &choices[i];
+    return best;
+}
+
+/* What takes twice as long as another is out; and where the other is the other plan, with it all
+ * numbers of chunks: more chunks hide the messages or the work at best, and so save no more than
+ * half. */
+static void take_turns(size_t count, choice *choices)
+{
+    for (size_t visits = 0; visits < VISITS; visits++)
+        for (size_t i = 0; i < count; i++) {
+            choice *c = &choices[i];
+            if (c->in_question) visit(c, visits);
+            const choice *best = fastest_of(count, choices);
+            if (c->typical == DBL_MAX || c->typical <= 2 * best->typical) continue;
+            for (size_t j = 0; j < count; j++)
+                if (j == i || (choices[j].trial == c->trial && best->trial != c->trial))
+                    choices[j].in_question = false;
+        }
+}
+
+/* In how many chunks slots travel is found later, in a run, so here as well. */
+static size_t list_choices(const cot_experiment *ex, trial *slots, trial *tokens, choice *choices)
+{
+    const size_t members = (size_t)ex->comm->group_size;
+    const size_t most = (ex->recipe->model.experts + members - 1) / members;
+    int nodes = cot_exchange_nodes(cot_soft_moe_exchange(slots->layer));
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT, MPI_MAX, ex->comm->world));
+    const bool open = ex->batching.chunks == 0 && nodes > 1;
+    size_t count = 0;
+    choices[count++] = (choice){.trial = tokens, .chunks = 1};
+    choices[count++] = (choice){.trial = slots, .chunks = open ? 1 : ex->batching.chunks};
+    for (size_t i = 1; open && i < CHUNK_CANDIDATES && chunk_candidates[i] <= most; i++)
+        choices[count++] = (choice){.trial = slots, .chunks = chunk_candidates[i]};
+    for (size_t i = 0; i < count; i++) {
+        choices[i].in_question = true;
+        choices[i].typical = DBL_MAX;
+    }
+    return count;
 }
 
 static cot_status measure(cot_experiment *ex)
 {
-    const double milliseconds = 1e3;
-    const size_t operand = (size_t)8 << 20; /* numbers */
-    trial t = {.comm = ex->comm,
-               .arena = machine_arena_create(operand),
-               .nodes = cot_comm_nodes(ex->comm)};
-    if (ex->comm->size % t.nodes != 0) t.nodes = ex->comm->size;
-    cot_status status = try_both(ex, &t);
-    machine_arena_destroy(&t.arena);
-    cot_machine_free(&t.messages);
-    if (status != COT_OK) return status;
-    int lacks = t.lacks;
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &lacks, 1, MPI_INT, MPI_MAX, ex->comm->world));
-    if (lacks) {
-        snprintf(ex->why, sizeof ex->why,
-                 "by the shapes, because messages between nodes of different sizes are not timed");
-        return COT_OK;
-    }
-    /* Of nodes that differ, the slowest ranks' word counts. */
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, t.seconds, 2, MPI_DOUBLE, MPI_MAX, ex->comm->world));
-    double slots = milliseconds * t.seconds[COT_PLAN_SLOTS];
-    double tokens = milliseconds * t.seconds[COT_PLAN_TOKENS];
-    ex->batching.plan = tokens < slots ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
+    const double milliseconds = 1e3 * (double)ex->recipe->model.layers;
+    const cot_dataset_info *info = cot_dataset_info_of(ex->dataset);
+    const cot_model_io io = {info->channels, info->height, info->width, 1};
+    COT_TRY(cot_model_check(&ex->recipe->model, &io));
+    trial *slots = create_trial(ex, &io, COT_PLAN_SLOTS);
+    trial *tokens = create_trial(ex, &io, COT_PLAN_TOKENS);
+    choice choices[CHOICES];
+    const size_t count = list_choices(ex, slots, tokens, choices);
+    take_turns(count, choices);
+    const choice *by_slots = fastest_of(count - 1, choices + 1);
+    const bool wins = choices[0].typical < by_slots->typical;
+    ex->batching.plan = wins ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
     snprintf(ex->why, sizeof ex->why,
-             "as timed here: %.2f ms a step in layers and sums by slots, %.2f by tokens", slots,
-             tokens);
+             "as timed here: %.2f ms a step in layers and their sums by slots, %.2f by tokens",
+             milliseconds * by_slots->typical, milliseconds * choices[0].typical);
+    destroy_trial(tokens);
+    destroy_trial(slots);
+    /* Parts of memory are told as differences between marks, and none begins before this one. */
+    cot_memory_mark(COT_MEMORY_OTHER);
     return COT_OK;
 }
 

@@ -52,21 +52,6 @@ static void choose_batching(cot_experiment *ex)
     ex->batching.hidden = recipe->train.activations;
 }
 
-static void choose_parts(cot_experiment *ex, const cot_model_io *io)
-{
-    const cot_recipe *recipe = ex->recipe;
-    const cot_moe_shape shape = cot_model_shape_of(&recipe->model, io);
-    const size_t batch = recipe->train.batch;
-    size_t grains = recipe->parallel.grains;
-    if (ex->batching.grains > grains) grains = ex->batching.grains; /* a rank of many has one */
-    ex->parts = 1;
-    if (recipe->train.accumulate > 0)
-        ex->parts = recipe->train.accumulate;
-    else if (cot_plan_choose(ex->batching.plan, &shape) == COT_PLAN_SLOTS)
-        ex->parts = batch_parts(&shape, batch, grains, recipe->parallel.expert_replicas);
-    ex->batching.max_batch = (batch + ex->parts - 1) / ex->parts;
-}
-
 /* The parameters have no values yet. */
 static cot_status create_model(cot_experiment *ex)
 {
@@ -79,7 +64,9 @@ static cot_status create_model(cot_experiment *ex)
     ex->params = cot_params_create(cot_shard_begin(options->experts, members, member),
                                    cot_shard_begin(options->experts, members, member + 1));
     cot_model_io io = {info->channels, info->height, info->width, ex->outputs};
-    choose_parts(ex, &io);
+    const cot_moe_shape shape = cot_model_shape_of(options, &io);
+    ex->parts = parts_of_batch(ex->recipe, &shape, &ex->batching);
+    ex->batching.max_batch = (ex->recipe->train.batch + ex->parts - 1) / ex->parts;
     COT_TRY(cot_model_create(options, &io, &ex->batching, comm, ex->params, &ex->model));
     cot_memory_mark(COT_MEMORY_ACTIVATIONS);
     cot_params_allocate(ex->params);
