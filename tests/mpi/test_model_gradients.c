@@ -1,5 +1,6 @@
 /* precision: double. Every gradient of the whole model against central differences, for every
- * option of the layer, on every number of ranks. */
+ * option of the layer and every way to compute it, on every number of ranks. */
+#include "moe/tokens_rules.h"
 #include "support/test.h"
 
 #include <coterie/gradients.h>
@@ -12,7 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BATCH = 11, GRAINS = 4, HEIGHT = 4, WIDTH = 6, CLASSES = 3 };
+enum { HEIGHT = 4, WIDTH = 6, CLASSES = 3 };
 
 /* The five-point difference is off by h^4 of the fifth derivative / 30 and by rounding, about 1e-16
  * / h of the loss: 1e-12 at the most of either, against gradients of 1e-5 and more. */
@@ -27,6 +28,8 @@ typedef struct fixture {
     size_t accumulate; /* micro-batches */
     int replicas;
     cot_plan plan;
+    cot_tokens_way way; /* by the plan tokens */
+    size_t batch, grains;
 } fixture;
 
 typedef struct setup {
@@ -48,6 +51,14 @@ static cot_real pixel(size_t sample, size_t i)
     return value;
 }
 
+static void assert_way(const setup *s)
+{
+    const fixture *f = s->fixture;
+    const size_t grain = cot_shard_size(f->batch, f->grains, f->grains - 1);
+    if (f->plan == COT_PLAN_TOKENS && cot_tokens_way_of(cot_model_shape(s->model), grain) != f->way)
+        fail_msg("%s: another way than %d", f->name, (int)f->way);
+}
+
 static void create(setup *s, const fixture *f)
 {
     *s = (setup){.fixture = f, .outputs = f->mean_squared_error ? 1 : CLASSES};
@@ -57,9 +68,10 @@ static void create(setup *s, const fixture *f)
     s->params = cot_params_create(cot_shard_begin(f->options.experts, members, me),
                                   cot_shard_begin(f->options.experts, members, me + 1));
     cot_model_io io = {1, HEIGHT, WIDTH, s->outputs};
-    cot_batching batching = {.max_batch = BATCH, .grains = GRAINS, .plan = f->plan};
+    cot_batching batching = {.max_batch = f->batch, .grains = f->grains, .plan = f->plan};
     assert_int_equal(cot_model_create(&f->options, &io, &batching, s->comm, s->params, &s->model),
                      COT_OK);
+    assert_way(s);
     cot_params_allocate(s->params);
     cot_params_initialize(s->params, 3);
     cot_param *scale = cot_params_find(s->params, "moe.0.scale");
@@ -68,7 +80,7 @@ static void create(setup *s, const fixture *f)
         s->comm, s->params,
         &(cot_gradients_options){.ordered = true, .most_batches = f->accumulate});
     s->sums = cot_ordered_sum_create(s->comm->world, 1, true, 1);
-    s->doutputs = cot_alloc(BATCH * s->outputs, sizeof(cot_real));
+    s->doutputs = cot_alloc(f->batch * s->outputs, sizeof(cot_real));
 }
 
 static void destroy(setup *s)
@@ -86,10 +98,11 @@ static double run_batch(setup *s, bool backward)
 {
     const fixture *f = s->fixture;
     double loss = 0;
+    const double share = 1.0 / (double)f->batch;
     if (backward) cot_gradients_begin(s->gradients);
     for (size_t piece = 0; piece < f->accumulate; piece++) {
-        size_t begin = cot_shard_begin(BATCH, f->accumulate, piece);
-        size_t samples = cot_shard_size(BATCH, f->accumulate, piece);
+        size_t begin = cot_shard_begin(f->batch, f->accumulate, piece);
+        size_t samples = cot_shard_size(f->batch, f->accumulate, piece);
         cot_grains grains = cot_model_grains(s->model, samples);
         size_t first = begin + cot_grains_begin(&grains);
         size_t count = cot_grains_size(&grains);
@@ -105,10 +118,10 @@ static double run_batch(setup *s, bool backward)
             const cot_real *output = outputs + i * s->outputs;
             cot_real *gradient = s->doutputs + i * s->outputs;
             if (f->mean_squared_error)
-                loss += cot_squared_error(output[0], pixel(first + i, 99), 1.0 / BATCH, gradient);
+                loss += cot_squared_error(output[0], pixel(first + i, 99), share, gradient);
             else
                 loss += cot_cross_entropy(CLASSES, output, (first + i) % CLASSES,
-                                          f->label_smoothing, 1.0 / BATCH, gradient);
+                                          f->label_smoothing, share, gradient);
         }
         if (!backward) continue;
         cot_model_backward(s->model, s->doutputs);
@@ -116,7 +129,7 @@ static double run_batch(setup *s, bool backward)
     }
     if (backward) cot_gradients_finish(s->gradients);
     cot_ordered_sum_doubles(s->sums, 1, &loss);
-    return loss / BATCH;
+    return loss / (double)f->batch;
 }
 
 /* The loss with element `i` of the whole parameter moved by `by`, on every rank that holds it. */
@@ -188,12 +201,23 @@ static void check_plan(const fixture *f)
     destroy(&s);
 }
 
-static void check(const fixture *given)
+/* By tokens, in grains of two or three samples, and in two that fill the lanes of vectors. */
+static void check_tokens(const fixture *given)
 {
     fixture f = *given;
-    check_plan(&f);
     f.plan = COT_PLAN_TOKENS;
+    f.way = f.options.slots == 1 ? COT_TOKENS_PROJECTED : COT_TOKENS_BY_SLOTS;
     check_plan(&f);
+    f.way = COT_TOKENS_FUSED;
+    f.batch = 27;
+    f.grains = 2;
+    check_plan(&f);
+}
+
+static void check(const fixture *f)
+{
+    check_plan(f);
+    check_tokens(f);
 }
 
 static fixture base(const char *name)
@@ -208,7 +232,9 @@ static fixture base(const char *name)
                                  .activation = COT_GELU,
                                  .router = {.normalize = COT_NORMALIZE_NONE}},
                      .accumulate = 1,
-                     .replicas = 1};
+                     .replicas = 1,
+                     .batch = 11,
+                     .grains = 4};
 }
 
 static void each_normalization(void **state)
@@ -342,6 +368,40 @@ static void few_experts(void **state)
     check(&f);
 }
 
+/* Grains of more samples than a block of lanes has. */
+static void two_blocks_of_lanes(void **state)
+{
+    (void)state;
+    fixture f = base("two blocks of lanes");
+    f.plan = COT_PLAN_TOKENS;
+    f.way = COT_TOKENS_FUSED;
+    f.batch = 53;
+    f.grains = 2;
+    f.options.slots = 2;
+    f.options.layers = 2;
+    f.options.embed = 7;
+    f.options.expert_bias = true;
+    f.options.router.normalize = COT_NORMALIZE_LOGITS;
+    check_plan(&f);
+}
+
+/* Of experts so large that the cache holds only one at a time: one part of a block after the
+ * other. */
+static void fused_in_parts(void **state)
+{
+    (void)state;
+    fixture f = base("fused in parts");
+    f.plan = COT_PLAN_TOKENS;
+    f.way = COT_TOKENS_FUSED;
+    f.batch = 53;
+    f.grains = 2;
+    f.options.embed = 700;
+    f.options.expert_hidden = 12;
+    f.options.expert_bias = true;
+    f.options.router.init = COT_ROUTER_LECUN_NORMAL;
+    check_plan(&f);
+}
+
 static const struct CMUnitTest tests[] = {cmocka_unit_test(each_normalization),
                                           cmocka_unit_test(relu_and_biases),
                                           cmocka_unit_test(embedding_residual_mean),
@@ -351,6 +411,8 @@ static const struct CMUnitTest tests[] = {cmocka_unit_test(each_normalization),
                                           cmocka_unit_test(frozen_router),
                                           cmocka_unit_test(losses),
                                           cmocka_unit_test(accumulation_and_replicas),
-                                          cmocka_unit_test(few_experts)};
+                                          cmocka_unit_test(few_experts),
+                                          cmocka_unit_test(two_blocks_of_lanes),
+                                          cmocka_unit_test(fused_in_parts)};
 
 RUN_MPI_TESTS(tests)

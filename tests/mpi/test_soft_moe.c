@@ -2,11 +2,10 @@
  * computation. */
 #include "support/numbers.h"
 #include "support/ranks.h"
+#include "support/sides.h"
 #include "support/test.h"
 
-#include <coterie/gradients.h>
 #include <coterie/memory.h>
-#include <coterie/soft_moe.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,68 +21,133 @@ void *aligned_alloc(size_t alignment, size_t size)
     return posix_memalign(&memory, alignment, size) == 0 ? memory : NULL;
 }
 
-enum { T = 3, H = 4, GRAINS = 8, MOST_BATCH = 22, MICRO_BATCHES = 2 };
+enum { T = 3, H = 4, GRAINS = 8, MOST_BATCH = 22 };
 
 /* The width of a token: short, or so long that products of several blocks' columns are made at
- * once.
- */
-enum { SHORT = 5, LONG = 40, MOST_PER_SAMPLE = T * LONG };
-static size_t D = SHORT;
+ * once. */
+enum { SHORT = 5, LONG = 40, PER_SAMPLE = T * SHORT };
 
-static size_t per_sample(void)
+/* Experts by slots or, with one slot each, projected. */
+static const fixture fixtures[] = {
+    {"plain",
+     {{T, SHORT, 8, 1, H}, {.normalize = COT_NORMALIZE_NONE}, COT_RELU, false},
+     MOST_BATCH,
+     GRAINS,
+     COT_TOKENS_PROJECTED},
+    {"logits, noise, gelu, biases",
+     {{T, SHORT, 5, 3, H}, {.normalize = COT_NORMALIZE_LOGITS, .noise = 0.5}, COT_GELU, true},
+     MOST_BATCH,
+     GRAINS,
+     COT_TOKENS_BY_SLOTS},
+    {"inputs",
+     {{T, SHORT, 13, 2, H}, {.normalize = COT_NORMALIZE_INPUTS}, COT_RELU, true},
+     MOST_BATCH,
+     GRAINS,
+     COT_TOKENS_BY_SLOTS},
+    {"two experts, uniform dispatch",
+     {{T, SHORT, 2, 2, H},
+      {.normalize = COT_NORMALIZE_INPUTS, .uniform_dispatch = true},
+      COT_GELU,
+      false},
+     MOST_BATCH,
+     GRAINS,
+     COT_TOKENS_BY_SLOTS},
+    {"one expert, uniform combine",
+     {{T, SHORT, 1, 1, H},
+      {.normalize = COT_NORMALIZE_LOGITS, .uniform_combine = true},
+      COT_RELU,
+      true},
+     MOST_BATCH,
+     GRAINS,
+     COT_TOKENS_PROJECTED}};
+enum { FIXTURES = sizeof fixtures / sizeof fixtures[0] };
+
+/* Four tokens, and grains that fill one, two or three blocks of lanes, or nearly: fused experts;
+ * and with fewer samples or hidden units, the other ways with four tokens. */
+static const fixture of_four_tokens[] = {
+    {"fused, plain",
+     {{4, SHORT, 13, 1, 12}, {.normalize = COT_NORMALIZE_NONE}, COT_RELU, false},
+     117,
+     8,
+     COT_TOKENS_FUSED},
+    {"fused, logits, noise, gelu, biases",
+     {{4, SHORT, 5, 3, 3}, {.normalize = COT_NORMALIZE_LOGITS, .noise = 0.5}, COT_GELU, true},
+     107,
+     4,
+     COT_TOKENS_FUSED},
+    {"fused, inputs",
+     {{4, SHORT, 11, 2, 2}, {.normalize = COT_NORMALIZE_INPUTS}, COT_RELU, true},
+     62,
+     4,
+     COT_TOKENS_FUSED},
+    {"fused, two experts, uniform dispatch",
+     {{4, SHORT, 2, 2, 1},
+      {.normalize = COT_NORMALIZE_INPUTS, .uniform_dispatch = true},
+      COT_GELU,
+      false},
+     52,
+     4,
+     COT_TOKENS_FUSED},
+    {"fused, one expert, uniform combine",
+     {{4, SHORT, 1, 1, 5},
+      {.normalize = COT_NORMALIZE_LOGITS, .uniform_combine = true},
+      COT_RELU,
+      true},
+     80,
+     2,
+     COT_TOKENS_FUSED},
+    {"four tokens, small grains",
+     {{4, SHORT, 13, 1, 4}, {.normalize = COT_NORMALIZE_LOGITS}, COT_GELU, true},
+     48,
+     4,
+     COT_TOKENS_BY_SLOTS},
+    {"four tokens, two hidden units",
+     {{4, SHORT, 13, 1, 2}, {.normalize = COT_NORMALIZE_LOGITS}, COT_GELU, true},
+     52,
+     4,
+     COT_TOKENS_PROJECTED}};
+enum { OF_FOUR_TOKENS = sizeof of_four_tokens / sizeof of_four_tokens[0] };
+
+/* The cache holds one expert at a time, or two, and a block of experts has up to three: parts. */
+static const fixture wide[] = {
+    {"fused, wide, one at a time, frozen",
+     {{4, 1400, 7, 2, 12},
+      {.normalize = COT_NORMALIZE_NONE, .init = COT_ROUTER_LECUN_NORMAL, .freeze = true},
+      COT_GELU,
+      true},
+     54,
+     4,
+     COT_TOKENS_FUSED},
+    {"fused, wide, two at a time",
+     {{4, 1200, 11, 1, 10}, {.normalize = COT_NORMALIZE_INPUTS}, COT_RELU, false},
+     53,
+     2,
+     COT_TOKENS_FUSED},
+    {"fused, wide, routed together on two ranks",
+     {{4, 1400, 48, 1, 3}, {.normalize = COT_NORMALIZE_LOGITS}, COT_GELU, true},
+     52,
+     4,
+     COT_TOKENS_FUSED}};
+enum { WIDE = sizeof wide / sizeof wide[0] };
+
+enum { BATCHES = 5 };
+
+static size_t batch_of(const fixture *f, size_t i)
 {
-    return T * D;
+    const size_t batches[BATCHES] = {f->most_batch, f->most_batch * 3 / 4, 3, 1, f->most_batch};
+    return batches[i];
 }
 
-typedef struct fixture {
-    const char *name;
-    size_t experts, slots;
-    cot_router_options router;
-    cot_activation activation;
-    bool bias;
-} fixture;
-
-/* The layer on one communicator, and what it gives, gathered on every rank of it. */
-typedef struct side {
-    const fixture *fixture;
-    cot_comm *comm;
-    cot_params *params;
-    cot_soft_moe *layer;
-    cot_gradients *gradients;
-    cot_real *x, *y, *dy, *dx;    /* of the samples here */
-    cot_real *whole_y, *whole_dx; /* [B,T,D] */
-    cot_real *whole_grads;        /* every parameter, with all its experts */
-} side;
-
-static void create_with(side *s, const fixture *f, cot_comm *comm, cot_batching batching)
+/* Whether the number of ranks is one that gives the same bits as others. */
+static bool divides(const fixture *f)
 {
-    *s = (side){.fixture = f, .comm = comm};
-    size_t members = (size_t)comm->group_size;
-    size_t me = (size_t)comm->group_rank;
-    s->params = cot_params_create(cot_shard_begin(f->experts, members, me),
-                                  cot_shard_begin(f->experts, members, me + 1));
-    cot_soft_moe_options options = {
-        {T, D, f->experts, f->slots, H}, f->router, f->activation, f->bias};
-    batching.max_batch = MOST_BATCH;
-    batching.grains = GRAINS;
-    s->layer = cot_soft_moe_create(&options, 0, &batching, comm, s->params);
-    cot_params_allocate(s->params);
-    cot_params_initialize(s->params, 11);
-    s->gradients = cot_gradients_create(comm, s->params,
-                                        &(cot_gradients_options){.ordered = true,
-                                                                 .node_ranks = batching.node_ranks,
-                                                                 .most_batches = MICRO_BATCHES});
-    const size_t here = MOST_BATCH * per_sample();
-    cot_real **const arrays[] = {&s->x, &s->y, &s->dy, &s->dx, &s->whole_y, &s->whole_dx};
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
-        *arrays[i] = cot_alloc(here, sizeof(cot_real));
-    s->whole_grads = cot_alloc(cot_params_total(s->params), sizeof(cot_real));
+    return f->grains % (size_t)rank_count() == 0;
 }
 
 static void create_over(side *s, const fixture *f, cot_comm *comm, cot_plan plan, size_t node_ranks,
                         size_t chunks)
 {
-    create_with(s, f, comm,
+    side_create(s, f, comm,
                 (cot_batching){.node_ranks = node_ranks, .plan = plan, .chunks = chunks});
 }
 
@@ -91,136 +155,6 @@ static void create(side *s, const fixture *f, cot_comm *comm)
 {
     create_over(s, f, comm, COT_PLAN_SLOTS, 0, 1);
 }
-
-static void destroy(side *s)
-{
-    cot_real *const arrays[] = {s->x, s->y, s->dy, s->dx, s->whole_y, s->whole_dx, s->whole_grads};
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) cot_free(arrays[i]);
-    cot_gradients_destroy(&s->gradients);
-    cot_soft_moe_destroy(&s->layer);
-    assert_null(s->layer);
-    cot_params_destroy(&s->params);
-    cot_comm_destroy(&s->comm);
-}
-
-static cot_grains grains_here(const side *s, size_t samples)
-{
-    return cot_grains_of(samples, GRAINS, (size_t)s->comm->size, (size_t)s->comm->rank);
-}
-
-/* The samples of all ranks, in order. */
-static void gather_samples(const side *s, size_t samples, const cot_real *here, cot_real *whole)
-{
-    int counts[8];
-    int displs[8];
-    for (int r = 0; r < s->comm->size; r++) {
-        cot_grains grains = cot_grains_of(samples, GRAINS, (size_t)s->comm->size, (size_t)r);
-        counts[r] = cot_comm_int(cot_grains_size(&grains) * per_sample());
-        displs[r] = cot_comm_int(cot_grains_begin(&grains) * per_sample());
-    }
-    COT_MPI(MPI_Allgatherv(here, counts[s->comm->rank], MPI_FLOAT, whole, counts, displs, MPI_FLOAT,
-                           s->comm->world));
-}
-
-/* The gradients of all the parameters, one after the other, with the experts of all ranks. */
-static void gather_gradients(const side *s)
-{
-    cot_real *next = s->whole_grads;
-    for (size_t i = 0; i < cot_params_count(s->params); i++) {
-        const cot_param *param = cot_params_at(s->params, i);
-        size_t size = param->dims[0] * param->row_size;
-        if (param->placement == COT_REPLICATED) {
-            memcpy(next, param->grad, size * sizeof *next);
-        } else {
-            int counts[8];
-            int displs[8];
-            size_t members = (size_t)s->comm->group_size;
-            for (size_t m = 0; m < members; m++) {
-                counts[m] =
-                    cot_comm_int(cot_shard_size(param->dims[0], members, m) * param->row_size);
-                displs[m] =
-                    cot_comm_int(cot_shard_begin(param->dims[0], members, m) * param->row_size);
-            }
-            COT_MPI(MPI_Allgatherv(param->grad, counts[s->comm->group_rank], MPI_FLOAT, next,
-                                   counts, displs, MPI_FLOAT, s->comm->group));
-        }
-        next += size;
-    }
-}
-
-static void draw_inputs(side *s, size_t samples)
-{
-    cot_real all[MOST_BATCH * MOST_PER_SAMPLE];
-    cot_grains grains = grains_here(s, samples);
-    size_t first = cot_grains_begin(&grains) * per_sample();
-    size_t bytes = cot_grains_size(&grains) * per_sample() * sizeof *all;
-    draw_normal(1, MOST_BATCH * per_sample(), all);
-    memcpy(s->x, all + first, bytes);
-    draw_normal(2, MOST_BATCH * per_sample(), all);
-    memcpy(s->dy, all + first, bytes);
-}
-
-static void forward(side *s, size_t samples, cot_selector *selector)
-{
-    cot_noise noise = {.seed = 4, .step = 6, .first_sample = 3};
-    cot_pass pass = {.samples = samples,
-                     .training = selector == NULL,
-                     .noise = s->fixture->router.noise > 0 ? &noise : NULL,
-                     .selector = selector};
-    draw_inputs(s, samples);
-    cot_soft_moe_forward(s->layer, &pass, s->x, s->y);
-    gather_samples(s, samples, s->y, s->whole_y);
-}
-
-/* One step. */
-static void run(side *s, size_t samples)
-{
-    cot_gradients_begin(s->gradients);
-    for (int batch = 0; batch < MICRO_BATCHES; batch++) {
-        forward(s, samples, NULL);
-        cot_soft_moe_backward(s->layer, s->dy, s->dx);
-        cot_gradients_add_batch(s->gradients);
-    }
-    cot_gradients_finish(s->gradients);
-    gather_samples(s, samples, s->dx, s->whole_dx);
-    gather_gradients(s);
-}
-
-static bool close_to(const cot_real *a, const cot_real *b, size_t n)
-{
-    /* Sums of at most some hundred numbers, of size 10 at most, through a handful of products: an
-     * order of magnitude above the largest difference seen. */
-    const double tolerance = 1e-5;
-    double largest = 1;
-    for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
-    for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance * largest)) return false;
-    return true;
-}
-
-static bool agrees(const cot_real *a, const cot_real *b, size_t n, bool exactly)
-{
-    return exactly ? same_bits(a, b, n) : close_to(a, b, n);
-}
-
-static void compare(const side *a, const side *b, size_t samples, bool exactly)
-{
-    size_t n = samples * per_sample();
-    size_t params = cot_params_total(a->params);
-    bool outputs = agrees(a->whole_y, b->whole_y, n, exactly);
-    bool inputs = agrees(a->whole_dx, b->whole_dx, n, exactly);
-    bool weights = agrees(a->whole_grads, b->whole_grads, params, exactly);
-    if (!(outputs && inputs && weights))
-        print_message("%s, %zu samples: outputs %d, input gradients %d, gradients %d\n",
-                      a->fixture->name, samples, outputs, inputs, weights);
-    assert_on_every_rank(outputs && inputs && weights);
-    bool moved = false;
-    for (size_t i = 0; i < params; i++) moved = moved || a->whole_grads[i] != 0;
-    assert_on_every_rank(moved);
-}
-
-static const size_t batches[] = {MOST_BATCH, 16, 3, 1, MOST_BATCH};
-enum { BATCHES = sizeof batches / sizeof batches[0] };
 
 static void check_against_one_rank(const fixture *f)
 {
@@ -231,39 +165,16 @@ static void check_against_one_rank(const fixture *f)
     create_over(&messages, f, comm_of_world(1), COT_PLAN_SLOTS, 1, 1);
     create(&alone, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
-        run(&all, batches[i]);
-        run(&messages, batches[i]);
-        run(&alone, batches[i]);
-        compare(&all, &messages, batches[i], true);
-        compare(&all, &alone, batches[i], GRAINS % rank_count() == 0);
+        side_step(&all, batch_of(f, i));
+        side_step(&messages, batch_of(f, i));
+        side_step(&alone, batch_of(f, i));
+        sides_compare(&all, &messages, batch_of(f, i), true);
+        sides_compare(&all, &alone, batch_of(f, i), divides(f));
     }
-    destroy(&alone);
-    destroy(&messages);
-    destroy(&all);
+    side_destroy(&alone);
+    side_destroy(&messages);
+    side_destroy(&all);
 }
-
-static const fixture fixtures[] = {
-    {"plain", 8, 1, {.normalize = COT_NORMALIZE_NONE}, COT_RELU, false},
-    {"logits, noise, gelu, biases",
-     5,
-     3,
-     {.normalize = COT_NORMALIZE_LOGITS, .noise = 0.5},
-     COT_GELU,
-     true},
-    {"inputs", 13, 2, {.normalize = COT_NORMALIZE_INPUTS}, COT_RELU, true},
-    {"two experts, uniform dispatch",
-     2,
-     2,
-     {.normalize = COT_NORMALIZE_INPUTS, .uniform_dispatch = true},
-     COT_GELU,
-     false},
-    {"one expert, uniform combine",
-     1,
-     1,
-     {.normalize = COT_NORMALIZE_LOGITS, .uniform_combine = true},
-     COT_RELU,
-     true}};
-enum { FIXTURES = sizeof fixtures / sizeof fixtures[0] };
 
 static void any_number_of_ranks_like_one(void **state)
 {
@@ -279,21 +190,21 @@ static void check_chunks(const fixture *f, size_t node_ranks, size_t chunks)
     side cut;
     create(&whole, f, comm_of_world(1));
     create_over(&cut, f, comm_of_world(1), COT_PLAN_SLOTS, node_ranks, chunks);
-    size_t most = (f->experts + (size_t)rank_count() - 1) / (size_t)rank_count();
+    size_t most = (f->options.shape.E + (size_t)rank_count() - 1) / (size_t)rank_count();
     size_t want = node_ranks >= (size_t)rank_count() ? 1 : chunks;
     if (want > most) want = most;
     assert_on_every_rank(cot_exchange_chunks(cot_soft_moe_exchange(cut.layer)) == want);
     for (size_t i = 0; i < BATCHES; i++) {
-        run(&whole, batches[i]);
-        run(&cut, batches[i]);
-        compare(&whole, &cut, batches[i], true);
+        side_step(&whole, batch_of(f, i));
+        side_step(&cut, batch_of(f, i));
+        sides_compare(&whole, &cut, batch_of(f, i), true);
     }
     /* Another number between two steps. */
     cot_soft_moe_set_chunks(cut.layer, 2);
-    run(&cut, batches[BATCHES - 1]);
-    compare(&whole, &cut, batches[BATCHES - 1], true);
-    destroy(&cut);
-    destroy(&whole);
+    side_step(&cut, f->most_batch);
+    sides_compare(&whole, &cut, f->most_batch, true);
+    side_destroy(&cut);
+    side_destroy(&whole);
 }
 
 static void any_number_of_chunks_like_one(void **state)
@@ -318,29 +229,55 @@ static void check_tokens(const fixture *f)
     create_over(&alone, f, comm_of_self(), COT_PLAN_TOKENS, 0, 1);
     create(&slots, f, comm_of_self());
     for (size_t i = 0; i < BATCHES; i++) {
-        run(&all, batches[i]);
-        run(&messages, batches[i]);
-        run(&alone, batches[i]);
-        run(&slots, batches[i]);
-        compare(&all, &messages, batches[i], true);
-        compare(&all, &alone, batches[i], GRAINS % rank_count() == 0);
-        compare(&alone, &slots, batches[i], false);
+        side_step(&all, batch_of(f, i));
+        side_step(&messages, batch_of(f, i));
+        side_step(&alone, batch_of(f, i));
+        side_step(&slots, batch_of(f, i));
+        sides_compare(&all, &messages, batch_of(f, i), true);
+        sides_compare(&all, &alone, batch_of(f, i), divides(f));
+        sides_compare(&alone, &slots, batch_of(f, i), false);
     }
-    destroy(&slots);
-    destroy(&alone);
-    destroy(&messages);
-    destroy(&all);
+    side_destroy(&slots);
+    side_destroy(&alone);
+    side_destroy(&messages);
+    side_destroy(&all);
+}
+
+/* The last of the wide ones: columns of one rank's experts, too many for one product, and of half
+ * of them. */
+static void joins_on_two_ranks_alone(const fixture *f)
+{
+    const size_t E = f->options.shape.E;
+    const size_t grain = f->most_batch / f->grains;
+    assert_false(cot_tokens_join(&f->options.shape, grain, E));
+    assert_true(cot_tokens_join(&f->options.shape, grain, E / 2));
+}
+
+static void check_tokens_of_width(const fixture *given, size_t width)
+{
+    fixture f = *given;
+    f.options.shape.D = width;
+    check_tokens(&f);
 }
 
 static void tokens_like_slots(void **state)
 {
     (void)state;
-    const size_t widths[] = {SHORT, LONG};
-    for (size_t w = 0; w < 2; w++) {
-        D = widths[w];
-        for (size_t i = 0; i < FIXTURES; i++) check_tokens(&fixtures[i]);
+    for (size_t i = 0; i < FIXTURES; i++) {
+        check_tokens(&fixtures[i]);
+        check_tokens_of_width(&fixtures[i], LONG);
     }
-    D = SHORT;
+}
+
+static void four_tokens_like_slots(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < OF_FOUR_TOKENS; i++) {
+        check_tokens(&of_four_tokens[i]);
+        check_tokens_of_width(&of_four_tokens[i], LONG);
+    }
+    joins_on_two_ranks_alone(&wide[WIDE - 1]);
+    for (size_t i = 0; i < WIDE; i++) check_tokens(&wide[i]);
 }
 
 /* Hidden rows that are computed again: the same bits as where they are kept. */
@@ -349,16 +286,16 @@ static void check_recomputed(const fixture *f, cot_plan plan, size_t node_ranks)
     side kept;
     side again;
     cot_batching batching = {.node_ranks = node_ranks, .plan = plan, .chunks = 2};
-    create_with(&kept, f, comm_of_world(1), batching);
+    side_create(&kept, f, comm_of_world(1), batching);
     batching.hidden = COT_HIDDEN_RECOMPUTED;
-    create_with(&again, f, comm_of_world(1), batching);
+    side_create(&again, f, comm_of_world(1), batching);
     for (size_t i = 0; i < BATCHES; i++) {
-        run(&kept, batches[i]);
-        run(&again, batches[i]);
-        compare(&kept, &again, batches[i], true);
+        side_step(&kept, batch_of(f, i));
+        side_step(&again, batch_of(f, i));
+        sides_compare(&kept, &again, batch_of(f, i), true);
     }
-    destroy(&again);
-    destroy(&kept);
+    side_destroy(&again);
+    side_destroy(&kept);
 }
 
 static void recomputed_like_kept(void **state)
@@ -369,6 +306,9 @@ static void recomputed_like_kept(void **state)
             check_recomputed(&fixtures[i], COT_PLAN_SLOTS, node_ranks);
             check_recomputed(&fixtures[i], COT_PLAN_TOKENS, node_ranks);
         }
+    for (size_t i = 0; i < OF_FOUR_TOKENS; i++)
+        check_recomputed(&of_four_tokens[i], COT_PLAN_TOKENS, i % 2);
+    check_recomputed(&wide[0], COT_PLAN_TOKENS, 0);
 }
 
 /* Two replicas sum gradients by halves of the batch, which is another order than one group's: equal
@@ -384,15 +324,15 @@ static void check_replicas(const fixture *f, MPI_Comm pair, cot_plan plan, size_
     create_over(&two, f, comm_of_pair, plan, 0, 1);
     create_over(&alone, f, comm_of_self(), plan, 0, 1);
     for (size_t b = 0; b < BATCHES; b++) {
-        run(&all, batches[b]);
-        run(&two, batches[b]);
-        run(&alone, batches[b]);
-        compare(&all, &two, batches[b], true);
-        compare(&all, &alone, batches[b], false);
+        side_step(&all, batch_of(f, b));
+        side_step(&two, batch_of(f, b));
+        side_step(&alone, batch_of(f, b));
+        sides_compare(&all, &two, batch_of(f, b), divides(f));
+        sides_compare(&all, &alone, batch_of(f, b), false);
     }
-    destroy(&alone);
-    destroy(&two);
-    destroy(&all);
+    side_destroy(&alone);
+    side_destroy(&two);
+    side_destroy(&all);
 }
 
 static void replicas_like_one_and_among_themselves(void **state)
@@ -406,6 +346,8 @@ static void replicas_like_one_and_among_themselves(void **state)
             check_replicas(&fixtures[i], pair, COT_PLAN_SLOTS, node_ranks);
             check_replicas(&fixtures[i], pair, COT_PLAN_TOKENS, node_ranks);
         }
+    for (size_t i = 0; i < OF_FOUR_TOKENS; i++)
+        check_replicas(&of_four_tokens[i], pair, COT_PLAN_TOKENS, i % 2);
     COT_MPI(MPI_Comm_free(&pair));
 }
 
@@ -420,6 +362,7 @@ static void softmax(size_t n, size_t stride, const double *x, double *y)
 /* y [D] = f_e(x [D]) of the plain layer: two matrices and ReLU. */
 static void expert(const side *alone, size_t e, const double *x, double *y)
 {
+    const size_t D = alone->fixture->options.shape.D;
     const cot_real *w1 = cot_params_find(alone->params, "moe.0.experts.w1")->value + e * D * H;
     const cot_real *w2 = cot_params_find(alone->params, "moe.0.experts.w2")->value + e * H * D;
     for (size_t d = 0; d < D; d++) y[d] = 0;
@@ -435,32 +378,33 @@ static void expert(const side *alone, size_t e, const double *x, double *y)
 static void dense(const side *alone, const cot_real *x, const uint8_t *kept, cot_real *y,
                   double *mass)
 {
-    const size_t P = alone->fixture->slots;
-    const size_t S = alone->fixture->experts * P;
+    const cot_moe_shape *shape = &alone->fixture->options.shape;
+    const size_t D = shape->D;
+    const size_t P = shape->P;
+    const size_t S = shape->E * P;
     const cot_real *phi = cot_params_find(alone->params, "moe.0.phi")->value;
     double logits[T * 32] = {0};
     double dispatch[T * 32];
     double combine[T * 32];
-    double out[MOST_PER_SAMPLE] = {0};
+    double out[PER_SAMPLE] = {0};
     for (size_t i = 0; i < T * S; i++)
         for (size_t d = 0; d < D; d++)
             logits[i] += (double)x[i / S * D + d] * (double)phi[d * S + i % S];
     for (size_t j = 0; j < S; j++) softmax(T, S, logits + j, dispatch + j);
     for (size_t t = 0; t < T; t++) softmax(S, 1, logits + t * S, combine + t * S);
-    for (size_t e = 0; e < alone->fixture->experts; e++) mass[e] = 0;
+    for (size_t e = 0; e < shape->E; e++) mass[e] = 0;
     for (size_t j = 0; j < S; j++) {
-        double slot[LONG] = {0};
-        double slot_out[LONG];
+        double slot[SHORT] = {0};
+        double slot_out[SHORT];
         for (size_t t = 0; t < T; t++) {
             mass[j / P] += combine[t * S + j];
             for (size_t d = 0; d < D; d++) slot[d] += dispatch[t * S + j] * (double)x[t * D + d];
         }
         if (!kept[j / P]) continue;
         expert(alone, j / P, slot, slot_out);
-        for (size_t i = 0; i < per_sample(); i++)
-            out[i] += combine[i / D * S + j] * slot_out[i % D];
+        for (size_t i = 0; i < PER_SAMPLE; i++) out[i] += combine[i / D * S + j] * slot_out[i % D];
     }
-    for (size_t i = 0; i < per_sample(); i++) y[i] = (cot_real)out[i];
+    for (size_t i = 0; i < PER_SAMPLE; i++) y[i] = (cot_real)out[i];
 }
 
 /* Each sample keeps `keep` experts, and none with less mass than one that it does not keep. */
@@ -480,22 +424,26 @@ static bool keeps_the_largest(size_t experts, size_t keep, const uint8_t *kept, 
 }
 
 static const fixture plain_with_slots = {
-    "plain, two slots", 7, 2, {.normalize = COT_NORMALIZE_NONE}, COT_RELU, false};
+    "plain, two slots",
+    {{T, SHORT, 7, 2, H}, {.normalize = COT_NORMALIZE_NONE}, COT_RELU, false},
+    MOST_BATCH,
+    GRAINS,
+    COT_TOKENS_BY_SLOTS};
 
 static void check_kept(side *all, const side *alone, size_t samples, size_t keep)
 {
-    const size_t experts = all->fixture->experts;
+    const size_t experts = all->fixture->options.shape.E;
     cot_selector *selector = cot_selector_combine(experts, keep);
-    forward(all, samples, selector);
+    side_forward(all, samples, selector);
     const uint8_t *kept = cot_soft_moe_kept(all->layer);
-    cot_grains grains = grains_here(all, samples);
+    cot_grains grains = side_grains(all, samples);
     bool right = kept != NULL;
     for (size_t i = 0; right && i < cot_grains_size(&grains); i++) {
-        cot_real want[MOST_PER_SAMPLE];
+        cot_real want[PER_SAMPLE];
         double mass[8];
-        dense(alone, all->x + i * per_sample(), kept + i * experts, want, mass);
+        dense(alone, all->x + i * PER_SAMPLE, kept + i * experts, want, mass);
         right = right && keeps_the_largest(experts, keep, kept + i * experts, mass);
-        right = right && close_to(all->y + i * per_sample(), want, per_sample());
+        right = right && close_to(all->y + i * PER_SAMPLE, want, PER_SAMPLE);
     }
     assert_on_every_rank(right);
     cot_selector_destroy(&selector);
@@ -509,10 +457,10 @@ static void kept_experts_like_a_dense_computation(void **state)
     create(&all, &plain_with_slots, comm_of_world(1));
     create(&alone, &plain_with_slots, comm_of_self());
     for (size_t b = 0; b < BATCHES; b++)
-        for (size_t keep = 1; keep <= plain_with_slots.experts; keep++)
-            check_kept(&all, &alone, batches[b], keep);
-    destroy(&alone);
-    destroy(&all);
+        for (size_t keep = 1; keep <= plain_with_slots.options.shape.E; keep++)
+            check_kept(&all, &alone, batch_of(&plain_with_slots, b), keep);
+    side_destroy(&alone);
+    side_destroy(&all);
 }
 
 /* Keeping all the experts is the full layer; and after a pass with a selector, one without is what
@@ -522,18 +470,19 @@ static void keeping_all_is_the_full_layer(void **state)
     (void)state;
     for (size_t i = 0; i < FIXTURES; i++) {
         side all;
-        cot_real full[MOST_BATCH * MOST_PER_SAMPLE];
+        cot_real full[MOST_BATCH * PER_SAMPLE];
         create(&all, &fixtures[i], comm_of_world(1));
-        cot_selector *selector = cot_selector_combine(fixtures[i].experts, fixtures[i].experts);
-        forward(&all, MOST_BATCH, NULL);
+        const size_t experts = fixtures[i].options.shape.E;
+        cot_selector *selector = cot_selector_combine(experts, experts);
+        side_forward(&all, MOST_BATCH, NULL);
         assert_on_every_rank(cot_soft_moe_kept(all.layer) == NULL);
-        memcpy(full, all.whole_y, MOST_BATCH * per_sample() * sizeof *full);
-        forward(&all, MOST_BATCH, selector);
-        assert_on_every_rank(close_to(all.whole_y, full, MOST_BATCH * per_sample()));
-        forward(&all, MOST_BATCH, NULL);
-        assert_on_every_rank(same_bits(all.whole_y, full, MOST_BATCH * per_sample()));
+        memcpy(full, all.whole_y, MOST_BATCH * PER_SAMPLE * sizeof *full);
+        side_forward(&all, MOST_BATCH, selector);
+        assert_on_every_rank(close_to(all.whole_y, full, MOST_BATCH * PER_SAMPLE));
+        side_forward(&all, MOST_BATCH, NULL);
+        assert_on_every_rank(same_bits(all.whole_y, full, MOST_BATCH * PER_SAMPLE));
         cot_selector_destroy(&selector);
-        destroy(&all);
+        side_destroy(&all);
     }
 }
 
@@ -548,35 +497,42 @@ static void keeping_nothing_gives_zeros(void **state)
 {
     (void)state;
     side all;
-    const cot_real zeros[MOST_BATCH * MOST_PER_SAMPLE] = {0};
+    const cot_real zeros[MOST_BATCH * PER_SAMPLE] = {0};
     cot_selector selector = {select_none, NULL, NULL};
     create(&all, &plain_with_slots, comm_of_world(1));
-    forward(&all, MOST_BATCH, &selector);
-    assert_on_every_rank(same_bits(all.whole_y, zeros, MOST_BATCH * per_sample()));
-    destroy(&all);
+    side_forward(&all, MOST_BATCH, &selector);
+    assert_on_every_rank(same_bits(all.whole_y, zeros, MOST_BATCH * PER_SAMPLE));
+    side_destroy(&all);
 }
 
 /* A batch and another have been seen, and a kept subset, which needs memory for a moment: a step
  * takes none. */
+static void check_allocations(const fixture *f, cot_plan plan)
+{
+    side all;
+    create_over(&all, f, comm_of_world(1), plan, 0, 1);
+    cot_selector *selector = cot_selector_combine(f->options.shape.E, 3);
+    size_t before = allocations;
+    assert_true(before > 0);
+    side_step(&all, f->most_batch);
+    side_step(&all, 5);
+    assert_on_every_rank(allocations == before);
+    side_forward(&all, f->most_batch, selector);
+    before = allocations;
+    side_step(&all, f->most_batch);
+    assert_on_every_rank(allocations == before);
+    cot_selector_destroy(&selector);
+    side_destroy(&all);
+}
+
 static void a_step_allocates_nothing(void **state)
 {
     (void)state;
-    for (int plan = COT_PLAN_SLOTS; plan <= COT_PLAN_TOKENS; plan++) {
-        side all;
-        create_over(&all, &plain_with_slots, comm_of_world(1), (cot_plan)plan, 0, 1);
-        cot_selector *selector = cot_selector_combine(7, 3);
-        size_t before = allocations;
-        assert_true(before > 0);
-        run(&all, MOST_BATCH);
-        run(&all, 5);
-        assert_on_every_rank(allocations == before);
-        forward(&all, MOST_BATCH, selector);
-        before = allocations;
-        run(&all, MOST_BATCH);
-        assert_on_every_rank(allocations == before);
-        cot_selector_destroy(&selector);
-        destroy(&all);
-    }
+    check_allocations(&plain_with_slots, COT_PLAN_SLOTS);
+    check_allocations(&plain_with_slots, COT_PLAN_TOKENS);
+    check_allocations(&fixtures[0], COT_PLAN_TOKENS);
+    check_allocations(&of_four_tokens[0], COT_PLAN_TOKENS);
+    check_allocations(&wide[0], COT_PLAN_TOKENS);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -584,6 +540,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(any_number_of_chunks_like_one),
     cmocka_unit_test(recomputed_like_kept),
     cmocka_unit_test(tokens_like_slots),
+    cmocka_unit_test(four_tokens_like_slots),
     cmocka_unit_test(replicas_like_one_and_among_themselves),
     cmocka_unit_test(kept_experts_like_a_dense_computation),
     cmocka_unit_test(keeping_all_is_the_full_layer),

@@ -5,7 +5,7 @@
 static size_t of_mnist(size_t experts, size_t batch, size_t grains)
 {
     const cot_moe_shape shape = {.T = 4, .D = 196, .E = experts, .P = 1, .H = 784 / experts};
-    return batch_parts(&shape, batch, grains, 1);
+    return parts_by_slots(&shape, batch, grains, 1);
 }
 
 /* 2 B S D numbers, by hand: 0.77, 1.5 and 3.1 times 2^20 for 8, 16 and 32 experts. */
@@ -33,14 +33,14 @@ static void no_fewer_rows_than_an_expert_is_wide(void **state)
 {
     (void)state;
     cot_moe_shape shape = {.T = 64, .D = 384, .E = 16, .P = 4, .H = 1536};
-    assert_int_equal(batch_parts(&shape, 64, 8, 1), 1);
+    assert_int_equal(parts_by_slots(&shape, 64, 8, 1), 1);
     shape.H = 256;
-    assert_int_equal(batch_parts(&shape, 64, 1, 1), 1);
+    assert_int_equal(parts_by_slots(&shape, 64, 1, 1), 1);
     shape.H = 128;
-    assert_int_equal(batch_parts(&shape, 64, 1, 1), 2);
-    assert_int_equal(batch_parts(&shape, 64, 1, 2), 1);
+    assert_int_equal(parts_by_slots(&shape, 64, 1, 1), 2);
+    assert_int_equal(parts_by_slots(&shape, 64, 1, 2), 1);
     shape.H = 1;
-    assert_int_equal(batch_parts(&shape, 64, 1, 1), 4);
+    assert_int_equal(parts_by_slots(&shape, 64, 1, 1), 4);
 }
 
 static const struct CMUnitTest tests[] = {

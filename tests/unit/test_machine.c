@@ -144,7 +144,7 @@ static void damage_is_noticed(void **state)
     char *good = content_of(path);
     assert_int_equal(status_of(path, good), COT_OK);
     damaged(path, good, "coterie-machine", "something-else", "is no machine profile");
-    damaged(path, good, "\"format_version\": 2", "\"format_version\": 1", "another version");
+    damaged(path, good, "\"format_version\": 3", "\"format_version\": 2", "another version");
     damaged(path, good, "\"host\"", "\"hast\"", "host");
     damaged(path, good, "\"cores\": 4", "\"cores\": 0", "cores");
     damaged(path, good, "\"cores\": 4", "\"cores\": \"4\"", "cores");
