@@ -50,10 +50,10 @@ typedef struct cot_bank_rows {
 bool cot_expert_bank_is_small(const cot_moe_shape *shape);
 
 /** Take the weights as they are now, before forward passes whenever they may have changed; and add
- * to the gradients what is left of backward passes, behind the last of them. Small experts are kept
- * transposed too, see expert_bank.c. */
+ * to the gradients of so many experts what is left of backward passes, behind the last of them.
+ * Small experts are kept transposed too, see expert_bank.c. */
 void cot_expert_bank_load(cot_expert_bank *bank);
-void cot_expert_bank_finish(cot_expert_bank *bank);
+void cot_expert_bank_finish(cot_expert_bank *bank, size_t first, size_t experts);
 
 /** What cot_expert_bank_finish adds to the gradient of W1, of small experts: [H,D] of this rank's
  * expert number `expert`, and of the next behind it. */

@@ -135,15 +135,16 @@ void cot_expert_bank_load(cot_expert_bank *bank)
                             transposed_of(bank, bank->w1_t, e));
 }
 
-void cot_expert_bank_finish(cot_expert_bank *bank)
+void cot_expert_bank_finish(cot_expert_bank *bank, size_t first, size_t experts)
 {
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
     if (bank->w1_t == NULL) return;
-    for (size_t e = 0; e < bank->w1->rows; e++)
+    for (size_t e = first; e < first + experts; e++) {
         cot_add_transposed(H, D, transposed_of(bank, bank->dw1_t, e),
                            of_expert(bank->w1, bank->w1->grad, e), H);
-    cot_fill(bank->w1->rows * H * D, 0, bank->dw1_t);
+        cot_fill(H * D, 0, transposed_of(bank, bank->dw1_t, e));
+    }
 }
 
 cot_real *cot_expert_bank_dw1_transposed(cot_expert_bank *bank, size_t expert)

@@ -259,7 +259,7 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     }
     /* Half of the gradients of the weights can wait until all is on its way home. */
     for (size_t c = 0; waits && c < chunks; c++) work_on_chunk(layer, c, backward_outputs);
-    cot_expert_bank_finish(layer->bank);
+    cot_expert_bank_finish(layer->bank, 0, cot_expert_bank_params(layer->bank).w1->rows);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     finish(layer, COT_LEG_DINPUTS, 0, chunks);
     cot_router_dispatch_backward(router, grains, home, slots->home_in, dx);

@@ -268,7 +268,10 @@ static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
         const tokens_unit u = tokens_unit_of(k, g);
         tokens_run_backward(k, &u, run, g == grains->first, wanted);
     }
-    if (projected != NULL) cot_projected_finish(projected);
+    if (projected != NULL)
+        cot_projected_finish(projected);
+    else
+        cot_expert_bank_finish(k->bank, run->expert, run->experts);
 }
 
 void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
@@ -278,7 +281,6 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
     take_gradients(k);
     if (wanted) begin_trees(k);
     for (size_t r = 0; r < k->run_count; r++) backward_run(k, &k->runs[r], wanted);
-    if (k->way != COT_TOKENS_PROJECTED) cot_expert_bank_finish(k->bank);
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
     finish_gradients(k);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);

@@ -167,7 +167,7 @@ static void check_values(cot_activation activation, bool bias, cot_hidden_rows h
     cot_expert_bank_outputs(f.bank, &f.at, f.in, again);
     assert_same_bits(again, f.out, MOST_ROWS * D);
     cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
-    cot_expert_bank_finish(f.bank);
+    cot_expert_bank_finish(f.bank, 0, cot_expert_bank_params(f.bank).w1->rows);
     for (size_t e = 0; e < OWNED; e++) {
         gradients sums = {{0}, {0}, {0}, {0}};
         for (size_t r = 0; r < cot_slots_rows(&f.slots, e); r++)
@@ -206,7 +206,7 @@ static void same_bits_for_any_shard(void **state)
     cot_expert_bank_load(f.bank);
     cot_expert_bank_forward(f.bank, &f.at, f.in, f.out);
     cot_expert_bank_backward(f.bank, &f.at, f.in, dx);
-    cot_expert_bank_finish(f.bank);
+    cot_expert_bank_finish(f.bank, 0, cot_expert_bank_params(f.bank).w1->rows);
     for (size_t e = 0; e < OWNED; e++) {
         cot_params *params = cot_params_create(FIRST + e, FIRST + e + 1);
         cot_expert_bank *bank = cot_expert_bank_create(&shape, COT_GELU, true, MOST_ROWS, MOST,
@@ -226,7 +226,7 @@ static void same_bits_for_any_shard(void **state)
         cot_expert_bank_load(bank);
         cot_expert_bank_forward(bank, &at, in, out);
         cot_expert_bank_backward(bank, &at, in, dout);
-        cot_expert_bank_finish(bank);
+        cot_expert_bank_finish(bank, 0, cot_expert_bank_params(bank).w1->rows);
         assert_same_bits(out, f.out + from, n);
         assert_same_bits(dout, dx + from, n);
         for (size_t i = 0; i < cot_params_count(params); i++) {
@@ -255,10 +255,10 @@ static void same_bits_in_halves(void **state)
     cot_real dx[MOST_ROWS * D];
     memcpy(dx, whole.dout, sizeof dx);
     cot_expert_bank_backward(whole.bank, &whole.at, whole.in, dx);
-    cot_expert_bank_finish(whole.bank);
+    cot_expert_bank_finish(whole.bank, 0, cot_expert_bank_params(whole.bank).w1->rows);
     cot_expert_bank_backward_inputs(halves.bank, &halves.at, halves.in, halves.dout);
     cot_expert_bank_backward_outputs(halves.bank, &halves.at, halves.dout);
-    cot_expert_bank_finish(halves.bank);
+    cot_expert_bank_finish(halves.bank, 0, cot_expert_bank_params(halves.bank).w1->rows);
     size_t begin = (size_t)OTHERS * D;
     assert_same_bits(halves.in + begin, dx + begin, halves.rows * D - begin);
     assert_same_bits(halves.dout, whole.dout, MOST_ROWS * D);
