@@ -34,7 +34,7 @@ endif()
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/base/version.c PROPERTIES COMPILE_DEFINITIONS
   "COTERIE_VERSION=\"${PROJECT_VERSION}\";COTERIE_REVISION=\"${COTERIE_REVISION}\";COTERIE_COMPILER=\"${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\"")
 
-# Clang 14 leaves some loops of these kernels as they are, which is slower but right, and says so.
+# Clang 14 leaves some loops of these kernels as they are, which is right but slow, and says so.
 if(CMAKE_C_COMPILER_ID MATCHES "Clang")
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/math/fused_plain.c ${CMAKE_SOURCE_DIR}/src/math/fused_avx2.c
     ${CMAKE_SOURCE_DIR}/src/math/fused_avx512.c APPEND PROPERTY COMPILE_OPTIONS "-Wno-pass-failed")
