@@ -281,11 +281,10 @@ static void replicas_must_divide(void **state)
 }
 
 /* Left to measurement, the plan is one of both, on every rank the same, and the reason is told. */
-static void chosen_by_timing(void **state)
+static void check_chosen_by_timing(const char *shared)
 {
-    (void)state;
-    const char *overrides[] = {"parallel.reproducible=false", "parallel.exchange=auto"};
-    cot_recipe *recipe = recipe_with(2, overrides);
+    const char *overrides[] = {"parallel.reproducible=false", "parallel.exchange=auto", shared};
+    cot_recipe *recipe = recipe_with(3, overrides);
     cot_comm *world = comm_of_world(1);
     cot_experiment *ex = NULL;
     assert_int_equal(cot_experiment_create(world, recipe, &ex), COT_OK);
@@ -295,6 +294,14 @@ static void chosen_by_timing(void **state)
     cot_experiment_destroy(&ex);
     cot_comm_destroy(&world);
     cot_recipe_destroy(&recipe);
+}
+
+/* By messages, slots are tried in several numbers of chunks. */
+static void chosen_by_timing(void **state)
+{
+    (void)state;
+    check_chosen_by_timing("parallel.shared_memory=true");
+    check_chosen_by_timing("parallel.shared_memory=false");
 }
 
 static const struct CMUnitTest tests[] = {
