@@ -309,7 +309,7 @@ COT_INLINE size_t columns_of(size_t H)
 
 /* What one sample adds to H rows and some vectors of columns, of which the last may be cut. */
 COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const cot_real *w,
-                           const cot_real *h, cot_vec_part last, cot_vec sum[MOST][4])
+                           const cot_real *h, cot_vec_end last, cot_vec sum[MOST][4])
 {
     cot_vec in[4];
     COT_UNROLL
@@ -318,7 +318,7 @@ COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const c
         COT_UNROLL
         for (int v = 0; v < cols; v++) {
             const cot_real *at = x + (size_t)t * D + v * COT_VEC;
-            cot_vec xs = v == cols - 1 ? cot_vec_load_part(at, last) : cot_vec_load(at);
+            cot_vec xs = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
             if (t == 0)
                 in[v] = weight * xs;
             else
@@ -330,7 +330,7 @@ COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const c
 }
 
 /* All samples, for some vectors of columns from d on. */
-COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot, cot_vec_part last)
+COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot, cot_vec_end last)
 {
     const size_t D = j->slots->D;
     cot_real *to = j->y + expert_of(j, slot) * (size_t)H * D + d;
@@ -341,7 +341,7 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
         COT_UNROLL
         for (int v = 0; v < cols; v++) {
             const cot_real *at = to + (size_t)k * D + v * COT_VEC;
-            sum[k][v] = v == cols - 1 ? cot_vec_load_part(at, last) : cot_vec_load(at);
+            sum[k][v] = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
         }
     }
     for (size_t i = 0; i < j->n; i += L, slot += j->slots->slots) { /* the slot in every block */
@@ -356,7 +356,7 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
         cot_real *at = to + (size_t)k * D;
         COT_UNROLL
         for (int v = 0; v < cols - 1; v++) cot_vec_store(at + v * COT_VEC, sum[k][v]);
-        cot_vec_store_part(at + (cols - 1) * COT_VEC, last, sum[k][cols - 1]);
+        cot_vec_store_end_alone(at + (cols - 1) * COT_VEC, last, sum[k][cols - 1]);
     }
 }
 
@@ -370,13 +370,15 @@ COT_INLINE void weights_of(int H, const job *j, size_t strip, size_t slot)
     const size_t begin = vectors * strip / strips;
     const size_t end = vectors * (strip + 1) / strips;
     const size_t cut = end * COT_VEC > D ? end * COT_VEC - D : 0;
-    const cot_vec_part last = cot_vec_first(COT_VEC - cut);
+    const cot_vec_end last = cot_vec_end_behind(cut);
     if (most > 3 && end - begin == 4)
         add_columns(H, 4, j, begin * COT_VEC, slot, last);
     else if (most > 2 && end - begin == 3)
         add_columns(H, 3, j, begin * COT_VEC, slot, last);
     else if (most > 1 && end - begin == 2)
         add_columns(H, 2, j, begin * COT_VEC, slot, last);
+    else if (!COT_VEC_MASKS && D < COT_VEC)
+        add_columns(H, 1, j, begin * COT_VEC, slot, cot_vec_end_cut(cut));
     else
         add_columns(H, 1, j, begin * COT_VEC, slot, last);
 }

@@ -5,6 +5,7 @@
 
 #include <coterie/real.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define COT_INLINE static inline __attribute__((always_inline))
@@ -20,7 +21,7 @@
 #include <immintrin.h>
 
 typedef __m512 cot_vec;
-enum { COT_VEC = 16, COT_VEC_REGISTERS = 32 };
+enum { COT_VEC = 16, COT_VEC_REGISTERS = 32, COT_VEC_MASKS = 1 };
 
 /* The first n of 16 lanes. */
 typedef __mmask16 cot_vec_part;
@@ -51,6 +52,11 @@ COT_INLINE void cot_vec_store(float *y, cot_vec x)
 COT_INLINE void cot_vec_store_part(float *y, cot_vec_part part, cot_vec x)
 {
     _mm512_mask_storeu_ps(y, part, x);
+}
+/* The lanes of `part` from x, the others from y. */
+COT_INLINE cot_vec cot_vec_blend(cot_vec_part part, cot_vec x, cot_vec y)
+{
+    return _mm512_mask_blend_ps(part, y, x);
 }
 /* a b + c, rounded once. */
 COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
@@ -100,7 +106,7 @@ COT_INLINE void cot_vec_transpose(cot_vec x[16])
 #include <immintrin.h>
 
 typedef __m256 cot_vec;
-enum { COT_VEC = 8, COT_VEC_REGISTERS = 16 };
+enum { COT_VEC = 8, COT_VEC_REGISTERS = 16, COT_VEC_MASKS = 0 };
 
 /* All bits of the first n of 8 lanes. */
 typedef __m256i cot_vec_part;
@@ -132,6 +138,10 @@ COT_INLINE void cot_vec_store(float *y, cot_vec x)
 COT_INLINE void cot_vec_store_part(float *y, cot_vec_part part, cot_vec x)
 {
     _mm256_maskstore_ps(y, part, x);
+}
+COT_INLINE cot_vec cot_vec_blend(cot_vec_part part, cot_vec x, cot_vec y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_castsi256_ps(part));
 }
 COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
 {
@@ -168,7 +178,7 @@ COT_INLINE void cot_vec_transpose(cot_vec x[8])
 #else
 
 typedef cot_real cot_vec __attribute__((vector_size(16)));
-enum { COT_VEC = 16 / sizeof(cot_real), COT_VEC_REGISTERS = 16 };
+enum { COT_VEC = 16 / sizeof(cot_real), COT_VEC_REGISTERS = 16, COT_VEC_MASKS = 0 };
 
 typedef size_t cot_vec_part;
 COT_INLINE cot_vec_part cot_vec_first(size_t n)
@@ -205,6 +215,12 @@ COT_INLINE void cot_vec_store_part(cot_real *y, cot_vec_part part, cot_vec x)
     for (size_t i = 0; i < COT_VEC; i++)
         if (i < part) y[i] = x[i];
 }
+COT_INLINE cot_vec cot_vec_blend(cot_vec_part part, cot_vec x, cot_vec y)
+{
+    for (size_t i = 0; i < COT_VEC; i++)
+        if (i < part) y[i] = x[i];
+    return y;
+}
 /* a b + c, rounded twice. */
 COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
 {
@@ -228,5 +244,48 @@ COT_INLINE void cot_vec_transpose(cot_vec x[COT_VEC])
 }
 
 #endif
+
+/* ---- the last vector of a row, which the row's length may cut ---- */
+
+/* Where a mask costs nothing (COT_VEC_MASKS), and in rows shorter than a vector, it has only its
+ * first lanes. Elsewhere, where a masked store alone can take the time of twenty multiply-adds, it
+ * is a whole one that begins `back` numbers early, on lanes of the vector before it. */
+typedef struct cot_vec_end {
+    bool is_cut;
+    cot_vec_part part; /* its lanes if it is cut, else those it shares */
+    size_t back;
+} cot_vec_end;
+
+/* Without its last `cut` lanes. */
+COT_INLINE cot_vec_end cot_vec_end_cut(size_t cut)
+{
+    return (cot_vec_end){true, cot_vec_first(COT_VEC - cut), 0};
+}
+
+/* Where a vector comes before it. */
+COT_INLINE cot_vec_end cot_vec_end_behind(size_t cut)
+{
+    return COT_VEC_MASKS ? cot_vec_end_cut(cut) : (cot_vec_end){false, cot_vec_first(cut), cut};
+}
+
+COT_INLINE cot_vec cot_vec_load_end(const cot_real *x, cot_vec_end end)
+{
+    return end.is_cut ? cot_vec_load_part(x, end.part) : cot_vec_load(x - end.back);
+}
+
+COT_INLINE void cot_vec_store_end(cot_real *y, cot_vec_end end, cot_vec x)
+{
+    if (end.is_cut)
+        cot_vec_store_part(y, end.part, x);
+    else
+        cot_vec_store(y - end.back, x);
+}
+
+/* Without the lanes that it shares. */
+COT_INLINE void cot_vec_store_end_alone(cot_real *y, cot_vec_end end, cot_vec x)
+{
+    if (!end.is_cut) x = cot_vec_blend(end.part, cot_vec_load(y - end.back), x);
+    cot_vec_store_end(y, end, x);
+}
 
 #endif

@@ -48,13 +48,13 @@ COT_INLINE void fetch_result(const product *x, int rows, int cols, const cot_rea
 
 /* One column of A times one row of B, as the sums or added to them. */
 COT_INLINE void wide_step(const product *x, int rows, int cols, const cot_real *a,
-                          const cot_real *b, cot_vec_part last, bool begins,
+                          const cot_real *b, cot_vec_end last, bool begins,
                           cot_vec sum[ROWS][STRIP])
 {
     cot_vec bs[STRIP];
     COT_UNROLL
     for (int v = 0; v < cols; v++)
-        bs[v] = v == cols - 1 ? cot_vec_load_part(b + v * COT_VEC, last)
+        bs[v] = v == cols - 1 ? cot_vec_load_end(b + v * COT_VEC, last)
                               : cot_vec_load(b + v * COT_VEC);
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
@@ -70,7 +70,7 @@ COT_INLINE void wide_step(const product *x, int rows, int cols, const cot_real *
 
 /* The tile's sums, where they belong. Copies of the fields: what is stored could change them, for
  * all that the compiler knows. One question for all of the sums, not one for each. */
-COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_part last,
+COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_end last,
                     cot_vec sum[ROWS][STRIP])
 {
     const cot_vec alpha = cot_vec_all(x->alpha);
@@ -91,20 +91,20 @@ COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, co
         for (int r = 0; r < rows; r++, at += ldc) {
             COT_UNROLL
             for (int v = 0; v < cols - 1; v++) sum[r][v] += cot_vec_load(at + v * COT_VEC);
-            sum[r][cols - 1] += cot_vec_load_part(at + (cols - 1) * COT_VEC, last);
+            sum[r][cols - 1] += cot_vec_load_end(at + (cols - 1) * COT_VEC, last);
         }
     }
     COT_UNROLL
     for (int r = 0; r < rows; r++, c += ldc) {
         COT_UNROLL
         for (int v = 0; v < cols - 1; v++) cot_vec_store(c + v * COT_VEC, sum[r][v]);
-        cot_vec_store_part(c + (cols - 1) * COT_VEC, last, sum[r][cols - 1]);
+        cot_vec_store_end(c + (cols - 1) * COT_VEC, last, sum[r][cols - 1]);
     }
 }
 
 /* The tile of `rows` rows from i on and `cols` vectors from column j on, of which the last may be
  * cut. */
-COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_part last)
+COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_end last)
 {
     cot_vec sum[ROWS][STRIP];
     const cot_real *a = x->a + i * x->a_row;
@@ -128,7 +128,7 @@ COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, c
     put(x, rows, cols, i, j, last, sum);
 }
 
-COT_INLINE void strip(const product *x, int cols, size_t j, cot_vec_part last)
+COT_INLINE void strip(const product *x, int cols, size_t j, cot_vec_end last)
 {
     const int rows = rows_of_strip[cols];
     size_t i = 0;
@@ -160,30 +160,37 @@ COT_INLINE void strip(const product *x, int cols, size_t j, cot_vec_part last)
     }
 }
 
-static void strip_of(const product *x, size_t cols, size_t j, cot_vec_part last)
+/* Without the last `cut` lanes. Only a row shorter than a vector has a strip of one alone that is
+ * cut: see wide. */
+static void strip_of(const product *x, size_t cols, size_t j, size_t cut)
 {
     switch (cols) {
     case 1:
-        strip(x, 1, j, last);
+        if (COT_VEC_MASKS || cut > 0)
+            strip(x, 1, j, cot_vec_end_cut(cut));
+        else
+            strip(x, 1, j, cot_vec_end_behind(0));
         break;
     case 2:
-        strip(x, 2, j, last);
+        strip(x, 2, j, cot_vec_end_behind(cut));
         break;
     case 3:
-        strip(x, 3, j, last);
+        strip(x, 3, j, cot_vec_end_behind(cut));
         break;
     case 4:
-        if (STRIP > 4) strip(x, 4, j, last);
+        if (STRIP > 4) strip(x, 4, j, cot_vec_end_behind(cut));
         break;
     case 5:
-        if (STRIP > 4) strip(x, 5, j, last);
+        if (STRIP > 4) strip(x, 5, j, cot_vec_end_behind(cut));
         break;
     default:
         break;
     }
 }
 
-/* Strips of nearly the same width. */
+/* Strips of nearly the same width, so that of several none is a single vector. Columns that a last
+ * vector shares with the one before it are computed twice, and added to once: a tile loads all of C
+ * before it stores any. */
 static void wide(const product *x)
 {
     const size_t most = STRIP == 5 && x->n <= 5 * COT_VEC ? 5 : STRIP == 5 ? 4 : 3;
@@ -193,8 +200,7 @@ static void wide(const product *x)
         size_t begin = vectors * s / strips;
         size_t cols = vectors * (s + 1) / strips - begin;
         size_t end = (begin + cols) * COT_VEC;
-        size_t cut = end > x->n ? end - x->n : 0;
-        strip_of(x, cols, begin * COT_VEC, cot_vec_first(COT_VEC - cut));
+        strip_of(x, cols, begin * COT_VEC, end > x->n ? end - x->n : 0);
     }
 }
 
