@@ -221,7 +221,9 @@ static void run_outputs(const cot_fused_slots *s, const cot_real *w, const cot_r
 
 /* ---- backward ---- */
 
-COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slot)
+/* dw, dhidden or both: what both need together may be more than the registers hold. */
+COT_INLINE void some_outputs_backward(int H, bool to_w, bool to_hidden, const job *j, size_t lane,
+                                      size_t slot)
 {
     const size_t D = j->slots->D;
     const cot_real *w2 = matrix_of(H, j, slot);
@@ -234,11 +236,21 @@ COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slo
         cot_vec dys[T], w2s[MOST];
         load(T, j->x + d * T * L + lane, dys);
         spread(H, w2 + d, D, w2s);
-        add_scaled(T, output(H, j, slot, d, w2s, hs), dys, dws);
-        add_scaled(H, dot(T, ws, dys), w2s, dhs);
+        if (to_w) add_scaled(T, output(H, j, slot, d, w2s, hs), dys, dws);
+        if (to_hidden) add_scaled(H, dot(T, ws, dys), w2s, dhs);
     }
-    store(T, dws, j->to_w + weights_at(slot, lane));
-    store(H, dhs, j->to_hidden + hidden_at(H, slot, lane));
+    if (to_w) store(T, dws, j->to_w + weights_at(slot, lane));
+    if (to_hidden) store(H, dhs, j->to_hidden + hidden_at(H, slot, lane));
+}
+
+COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slot)
+{
+    if (2 * (T + H) <= COT_VEC_REGISTERS) {
+        some_outputs_backward(H, true, true, j, lane, slot);
+    } else {
+        some_outputs_backward(H, true, false, j, lane, slot);
+        some_outputs_backward(H, false, true, j, lane, slot);
+    }
 }
 
 static void run_outputs_backward(const cot_fused_slots *s, const cot_real *dy, const cot_real *w,

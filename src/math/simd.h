@@ -281,7 +281,13 @@ COT_INLINE void cot_vec_store_end(cot_real *y, cot_vec_end end, cot_vec x)
         cot_vec_store(y - end.back, x);
 }
 
-/* Without the lanes that it shares. */
+/* Without the lanes that it shares, which become 0, or stay what they are. */
+COT_INLINE cot_vec cot_vec_load_end_alone(const cot_real *x, cot_vec_end end)
+{
+    cot_vec y = cot_vec_load_end(x, end);
+    return end.is_cut ? y : cot_vec_blend(end.part, cot_vec_zero(), y);
+}
+
 COT_INLINE void cot_vec_store_end_alone(cot_real *y, cot_vec_end end, cot_vec x)
 {
     if (!end.is_cut) x = cot_vec_blend(end.part, cot_vec_load(y - end.back), x);

@@ -16,7 +16,11 @@ enum {
 static const int rows_of_strip[] = {
     0, 8, COT_VEC_REGISTERS == 32 ? 8 : 6, COT_VEC_REGISTERS == 32 ? 8 : 4, 6, 5};
 
-/* Sums so long that fetching ahead pays, and how many numbers of a sum it is then ahead. */
+/* Whether fetching ahead pays at all: with AVX-512 it does; on the AVX2 processor where it was tried
+ * (Zen) the loads that it takes cost a tenth to a quarter of the time of x^T y. */
+enum { FETCHES = COT_VEC_REGISTERS == 32 };
+
+/* Sums so long that it does, and how many numbers of a sum it is then ahead. */
 enum { LONG = 12, AHEAD = 12 };
 
 /* Fetch ahead, for column p of A: of the rows below this tile, one line for several columns; where
@@ -110,7 +114,7 @@ COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, c
     const cot_real *a = x->a + i * x->a_row;
     const cot_real *b = x->b + j;
     const bool has_below = i + (size_t)rows < x->m;
-    const bool is_long = x->k >= LONG;
+    const bool is_long = FETCHES && x->k >= LONG;
     if (is_long && has_below) fetch_result(x, rows, cols, x->c + i * x->ldc + j);
     wide_step(x, rows, cols, a, b, last, true, sum);
     /* Two loops: a short sum has no time for questions. */
@@ -206,22 +210,22 @@ static void wide(const product *x)
 
 /* ---- dots: vectors along k ---- */
 
-enum { DOTS_ROWS = COT_VEC_REGISTERS == 32 ? 4 : 2, DOTS_COLS = COT_VEC_REGISTERS == 32 ? 6 : 4 };
+enum { DOTS_ROWS = COT_VEC_REGISTERS == 32 ? 4 : 3, DOTS_COLS = COT_VEC_REGISTERS == 32 ? 6 : 4 };
 
 COT_INLINE void dots_step(const product *x, int rows, int cols, const cot_real *a,
-                          const cot_real *b, bool is_cut, cot_vec_part part,
+                          const cot_real *b, bool is_last, cot_vec_end last,
                           cot_vec sum[DOTS_ROWS][8])
 {
     cot_vec bs[DOTS_COLS];
     COT_UNROLL
     for (int v = 0; v < cols; v++) {
         const cot_real *at = b + (size_t)v * x->ldb;
-        bs[v] = is_cut ? cot_vec_load_part(at, part) : cot_vec_load(at);
+        bs[v] = is_last ? cot_vec_load_end_alone(at, last) : cot_vec_load(at);
     }
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
         const cot_real *at = a + (size_t)r * x->a_row;
-        cot_vec as = is_cut ? cot_vec_load_part(at, part) : cot_vec_load(at);
+        cot_vec as = is_last ? cot_vec_load_end_alone(at, last) : cot_vec_load(at);
         COT_UNROLL
         for (int v = 0; v < cols; v++) sum[r][v] = cot_vec_multiply_add(as, bs[v], sum[r][v]);
     }
@@ -233,7 +237,7 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     cot_vec sum[DOTS_ROWS][8]; /* two groups of four columns */
     const cot_real *a = x->a + i * x->a_row;
     const cot_real *b = x->b + j * x->ldb;
-    const bool has_below = i + (size_t)rows < x->m;
+    const bool has_below = FETCHES && i + (size_t)rows < x->m;
     size_t p = 0;
     const cot_real alpha = x->alpha;
     const bool adds = x->adds;
@@ -245,9 +249,13 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     for (; p + COT_VEC <= x->k; p += COT_VEC) {
         if (has_below) COT_UNROLL
         for (int r = 0; r < rows; r++) __builtin_prefetch(a + (size_t)(rows + r) * x->a_row + p);
-        dots_step(x, rows, cols, a + p, b + p, false, cot_vec_first(0), sum);
+        dots_step(x, rows, cols, a + p, b + p, false, cot_vec_end_cut(0), sum);
     }
-    if (p < x->k) dots_step(x, rows, cols, a + p, b + p, true, cot_vec_first(x->k - p), sum);
+    const size_t cut = p + COT_VEC - x->k;
+    if (cut < COT_VEC && (COT_VEC_MASKS || p == 0))
+        dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_cut(cut), sum);
+    else if (cut < COT_VEC)
+        dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_behind(cut), sum);
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
         cot_real sums[8];
@@ -267,8 +275,16 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
 COT_INLINE void dots_strip(const product *x, int cols, size_t j)
 {
     size_t i = 0;
-    for (; i + DOTS_ROWS <= x->m; i += DOTS_ROWS) dots_tile(x, DOTS_ROWS, cols, i, j);
+    for (; i + DOTS_ROWS <= x->m; i += DOTS_ROWS) {
+        if (DOTS_ROWS == 3 && x->m - i == 4) break;
+        dots_tile(x, DOTS_ROWS, cols, i, j);
+    }
     switch (x->m - i) {
+    case 4: /* rather than three and one */
+        if (DOTS_ROWS > 3) break;
+        dots_tile(x, 2, cols, i, j);
+        dots_tile(x, 2, cols, i + 2, j);
+        break;
     case 3:
         if (DOTS_ROWS > 3) dots_tile(x, 3, cols, i, j);
         break;
