@@ -233,15 +233,26 @@ COT_INLINE void cot_vec_sum4(const cot_vec x[4], cot_real sums[4])
         for (size_t lane = 1; lane < COT_VEC; lane++) sums[i] += x[i][lane];
     }
 }
-COT_INLINE void cot_vec_transpose(cot_vec x[COT_VEC])
+#ifdef COT_DOUBLE
+COT_INLINE void cot_vec_transpose(cot_vec x[2])
 {
-    for (size_t i = 0; i < COT_VEC; i++)
-        for (size_t j = 0; j < i; j++) {
-            cot_real kept = x[i][j];
-            x[i][j] = x[j][i];
-            x[j][i] = kept;
-        }
+    cot_vec a = x[0];
+    x[0] = __builtin_shufflevector(a, x[1], 0, 2);
+    x[1] = __builtin_shufflevector(a, x[1], 1, 3);
 }
+#else
+COT_INLINE void cot_vec_transpose(cot_vec x[4])
+{
+    cot_vec a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+    cot_vec b = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+    cot_vec c = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+    cot_vec d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+    x[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    x[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    x[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    x[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+#endif
 
 #endif
 

@@ -1,3 +1,5 @@
+#include "math/simd.h"
+
 #include <coterie/vector.h>
 
 #include <math.h>
@@ -98,14 +100,44 @@ void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
     for (size_t row = 0; row < rows; row++) cot_add(cols, x, y + row * cols);
 }
 
+/* Numbers of x^T from row i and column j of x on, where squares of vectors do not reach. */
+static void transpose_rest(size_t i, size_t rows, size_t j, size_t cols, const cot_real *x,
+                           size_t ldx, bool adds, cot_real *y, size_t ldy)
+{
+    for (size_t col = j; col < cols; col++)
+        for (size_t row = i; row < rows; row++) {
+            const cot_real number = x[row * ldx + col];
+            cot_real *to = y + col * ldy + row;
+            *to = adds ? *to + number : number;
+        }
+}
+
+/* y [cols,rows] = x^T, or added to. */
+COT_INLINE void transpose(size_t rows, size_t cols, const cot_real *x, size_t ldx, bool adds,
+                          cot_real *y, size_t ldy)
+{
+    const size_t in_squares = rows - rows % COT_VEC;
+    const size_t cols_in_squares = cols - cols % COT_VEC;
+    for (size_t i = 0; i < in_squares; i += COT_VEC)
+        for (size_t j = 0; j < cols_in_squares; j += COT_VEC) {
+            cot_vec square[COT_VEC];
+            for (size_t k = 0; k < COT_VEC; k++) square[k] = cot_vec_load(x + (i + k) * ldx + j);
+            cot_vec_transpose(square);
+            for (size_t k = 0; k < COT_VEC; k++) {
+                cot_real *to = y + (j + k) * ldy + i;
+                cot_vec_store(to, adds ? cot_vec_load(to) + square[k] : square[k]);
+            }
+        }
+    transpose_rest(0, in_squares, cols_in_squares, cols, x, ldx, adds, y, ldy);
+    transpose_rest(in_squares, rows, 0, cols, x, ldx, adds, y, ldy);
+}
+
 void cot_copy_transposed(size_t rows, size_t cols, const cot_real *x, size_t ldx, cot_real *y)
 {
-    for (size_t j = 0; j < cols; j++)
-        for (size_t i = 0; i < rows; i++) y[j * rows + i] = x[i * ldx + j];
+    transpose(rows, cols, x, ldx, false, y, rows);
 }
 
 void cot_add_transposed(size_t rows, size_t cols, const cot_real *x, cot_real *y, size_t ldy)
 {
-    for (size_t j = 0; j < cols; j++)
-        for (size_t i = 0; i < rows; i++) y[j * ldy + i] += x[i * cols + j];
+    transpose(rows, cols, x, cols, true, y, ldy);
 }

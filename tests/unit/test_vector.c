@@ -164,6 +164,36 @@ static void rows(void **state)
     assert_same_bits(sums, want, COLS);
 }
 
+/* x^T of rows [rows,ldx] into rows [cols,ldy], copied or added to; what lies between stays. */
+static void check_transposed(size_t rows, size_t cols, const cot_real *x, cot_real *y,
+                             cot_real *want)
+{
+    const size_t ldx = cols + 3;
+    const size_t ldy = rows + 2;
+    cot_copy_transposed(rows, cols, x, ldx, y);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++)
+            assert_same_bits(y + j * rows + i, x + i * ldx + j, 1);
+    for (size_t i = 0; i < cols * ldy; i++) y[i] = want[i] = x[i] / 3;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++) want[j * ldy + i] += x[i * cols + j];
+    cot_add_transposed(rows, cols, x, y, ldy);
+    assert_same_bits(y, want, cols * ldy);
+}
+
+/* Squares of vectors and what is left beside them. */
+static void transposes(void **state)
+{
+    (void)state;
+    enum { MOST = 19, COUNT = MOST * (MOST + 3) };
+    cot_real x[COUNT];
+    cot_real y[COUNT];
+    cot_real want[COUNT];
+    draw_normal(7, COUNT, x);
+    for (size_t rows = 0; rows <= MOST; rows++)
+        for (size_t cols = 0; cols <= MOST; cols++) check_transposed(rows, cols, x, y, want);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(elements_at_any_position),
     cmocka_unit_test(elementwise_values),
@@ -171,6 +201,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(sums_are_accurate),
     cmocka_unit_test(max_finds_the_largest_and_any_nan),
     cmocka_unit_test(rows),
+    cmocka_unit_test(transposes),
 };
 
 RUN_UNIT_TESTS(tests)
