@@ -93,13 +93,22 @@ COT_INLINE void spread(int count, const cot_real *from, size_t stride, cot_vec *
     for (int i = 0; i < count; i++) to[i] = cot_vec_all(from[(size_t)i * stride]);
 }
 
+/* Whether a sum is made of two, which take turns: the next product waits for it, and processors
+ * without AVX-512 look less far ahead for what else they could do meanwhile. */
+enum { TWO_SUMS = COT_VEC_REGISTERS < 32 };
+
 /* sum_i x[i] y[i] */
 COT_INLINE cot_vec dot(int count, const cot_vec *x, const cot_vec *y)
 {
-    cot_vec sum = x[0] * y[0];
+    const int sums = TWO_SUMS && count > 2 ? 2 : 1;
+    cot_vec sum[2];
     COT_UNROLL
-    for (int i = 1; i < count; i++) sum = cot_vec_multiply_add(x[i], y[i], sum);
-    return sum;
+    for (int i = 0; i < sums; i++) sum[i] = x[i] * y[i];
+    COT_UNROLL
+    for (int i = sums; i < count; i++)
+        sum[i % sums] = cot_vec_multiply_add(x[i], y[i], sum[i % sums]);
+    if (sums == 2) sum[0] += sum[1];
+    return sum[0];
 }
 
 /* y[i] += a x[i] */
