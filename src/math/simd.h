@@ -259,8 +259,8 @@ COT_INLINE void cot_vec_transpose(cot_vec x[4])
 /* ---- the last vector of a row, which the row's length may cut ---- */
 
 /* Where a mask costs nothing (COT_VEC_MASKS), and in rows shorter than a vector, it has only its
- * first lanes. Elsewhere, where a masked store alone can take the time of twenty multiply-adds, it
- * is a whole one that begins `back` numbers early, on lanes of the vector before it. */
+ * first lanes. Elsewhere, where a masked store alone can take the time of ten multiply-adds, it is
+ * a whole one that begins `back` numbers early, on lanes of the vector before it. */
 typedef struct cot_vec_end {
     bool is_cut;
     cot_vec_part part; /* its lanes if it is cut, else those it shares */

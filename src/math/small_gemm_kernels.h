@@ -16,8 +16,8 @@ enum {
 static const int rows_of_strip[] = {
     0, 8, COT_VEC_REGISTERS == 32 ? 8 : 6, COT_VEC_REGISTERS == 32 ? 8 : 4, 6, 5};
 
-/* Whether fetching ahead pays at all: with AVX-512 it does; on the AVX2 processor where it was tried
- * (Zen) the loads that it takes cost a tenth to a quarter of the time of x^T y. */
+/* Whether fetching ahead pays at all: with AVX-512 it does; on the AVX2 processor where it was
+ * tried (Zen) the loads that it takes cost a tenth to a quarter of the time of x^T y. */
 enum { FETCHES = COT_VEC_REGISTERS == 32 };
 
 /* Sums so long that it does, and how many numbers of a sum it is then ahead. */
@@ -58,8 +58,8 @@ COT_INLINE void wide_step(const product *x, int rows, int cols, const cot_real *
     cot_vec bs[STRIP];
     COT_UNROLL
     for (int v = 0; v < cols; v++)
-        bs[v] = v == cols - 1 ? cot_vec_load_end(b + v * COT_VEC, last)
-                              : cot_vec_load(b + v * COT_VEC);
+        bs[v] =
+            v == cols - 1 ? cot_vec_load_end(b + v * COT_VEC, last) : cot_vec_load(b + v * COT_VEC);
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
         cot_vec as = cot_vec_all(a[(size_t)r * x->a_row]);

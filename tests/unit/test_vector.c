@@ -172,8 +172,7 @@ static void check_transposed(size_t rows, size_t cols, const cot_real *x, cot_re
     const size_t ldy = rows + 2;
     cot_copy_transposed(rows, cols, x, ldx, y);
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++)
-            assert_same_bits(y + j * rows + i, x + i * ldx + j, 1);
+        for (size_t j = 0; j < cols; j++) assert_same_bits(y + j * rows + i, x + i * ldx + j, 1);
     for (size_t i = 0; i < cols * ldy; i++) y[i] = want[i] = x[i] / 3;
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < cols; j++) want[j * ldy + i] += x[i * cols + j];
