@@ -26,7 +26,7 @@ enum {
 
 /* Consecutive slots, of whole experts with P each, on one block of samples. Weights w of dispatch
  * or combine [slots,T,lanes], hidden rows [slots,H,lanes]; an expert's W1 [D,H], W2 [H,D], and its
- * biases [H] and [D], or NULL without them. */
+ * biases [H] and [D], or NULL without them. No result overlaps an argument. */
 typedef struct cot_fused_slots {
     size_t D, H, P, slots;
 } cot_fused_slots;

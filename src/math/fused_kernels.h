@@ -93,8 +93,8 @@ COT_INLINE void spread(int count, const cot_real *from, size_t stride, cot_vec *
     for (int i = 0; i < count; i++) to[i] = cot_vec_all(from[(size_t)i * stride]);
 }
 
-/* Whether a sum is made of two, which take turns: the next product waits for it, and processors
- * without AVX-512 look less far ahead for what else they could do meanwhile. */
+/* Whether a sum is made of two, which take turns. Each multiply-add waits for the one before it in
+ * its sum, and processors without AVX-512 look less far ahead for what they could do meanwhile. */
 enum { TWO_SUMS = COT_VEC_REGISTERS < 32 };
 
 /* sum_i x[i] y[i] */
@@ -231,8 +231,8 @@ static void run_outputs(const cot_fused_slots *s, const cot_real *w, const cot_r
 /* ---- backward ---- */
 
 /* dw, dhidden or both: what both need together may be more than the registers hold. */
-COT_INLINE void some_outputs_backward(int H, bool to_w, bool to_hidden, const job *j, size_t lane,
-                                      size_t slot)
+COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j, size_t lane,
+                                  size_t slot)
 {
     const size_t D = j->slots->D;
     const cot_real *w2 = matrix_of(H, j, slot);
@@ -255,10 +255,10 @@ COT_INLINE void some_outputs_backward(int H, bool to_w, bool to_hidden, const jo
 COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slot)
 {
     if (2 * (T + H) <= COT_VEC_REGISTERS) {
-        some_outputs_backward(H, true, true, j, lane, slot);
+        outputs_gradients(H, true, true, j, lane, slot);
     } else {
-        some_outputs_backward(H, true, false, j, lane, slot);
-        some_outputs_backward(H, false, true, j, lane, slot);
+        outputs_gradients(H, true, false, j, lane, slot);
+        outputs_gradients(H, false, true, j, lane, slot);
     }
 }
 
@@ -377,7 +377,10 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
         cot_real *at = to + (size_t)k * D;
         COT_UNROLL
         for (int v = 0; v < cols - 1; v++) cot_vec_store(at + v * COT_VEC, sum[k][v]);
-        cot_vec_store_end_alone(at + (cols - 1) * COT_VEC, last, sum[k][cols - 1]);
+        if (cols > 1)
+            cot_vec_store_end(at + (cols - 1) * COT_VEC, last, sum[k][cols - 1]);
+        else /* the strip before has added to the columns that they share */
+            cot_vec_store_end_alone(at, last, sum[k][0]);
     }
 }
 
@@ -391,7 +394,7 @@ COT_INLINE void weights_of(int H, const job *j, size_t strip, size_t slot)
     const size_t begin = vectors * strip / strips;
     const size_t end = vectors * (strip + 1) / strips;
     const size_t cut = end * COT_VEC > D ? end * COT_VEC - D : 0;
-    const cot_vec_end last = cot_vec_end_behind(cut);
+    const cot_vec_end last = cot_vec_end_of(cut);
     if (most > 3 && end - begin == 4)
         add_columns(H, 4, j, begin * COT_VEC, slot, last);
     else if (most > 2 && end - begin == 3)
@@ -399,7 +402,7 @@ COT_INLINE void weights_of(int H, const job *j, size_t strip, size_t slot)
     else if (most > 1 && end - begin == 2)
         add_columns(H, 2, j, begin * COT_VEC, slot, last);
     else if (!COT_VEC_MASKS && D < COT_VEC)
-        add_columns(H, 1, j, begin * COT_VEC, slot, cot_vec_end_cut(cut));
+        add_columns(H, 1, j, begin * COT_VEC, slot, cot_vec_end_masked(cut));
     else
         add_columns(H, 1, j, begin * COT_VEC, slot, last);
 }
@@ -418,18 +421,37 @@ static void run_weights(const cot_fused_slots *s, size_t n, const cot_real *x, c
 
 /* ---- into lanes, and back ---- */
 
+/* Where the square of columns from c on begins: where masks cost, on columns of the one before it
+ * rather than be cut. */
+COT_INLINE size_t square_begin(size_t c, size_t cols)
+{
+    return COT_VEC_MASKS || cols < COT_VEC || c + COT_VEC <= cols ? c : cols - COT_VEC;
+}
+
+COT_INLINE cot_vec load_row(const cot_real *x, size_t n)
+{
+    return COT_VEC_MASKS || n < COT_VEC ? cot_vec_load_part(x, cot_vec_first(n)) : cot_vec_load(x);
+}
+
+COT_INLINE void store_row(cot_real *y, size_t n, cot_vec x)
+{
+    if (COT_VEC_MASKS || n < COT_VEC)
+        cot_vec_store_part(y, cot_vec_first(n), x);
+    else
+        cot_vec_store(y, x);
+}
+
 static void to_lanes(size_t n, size_t cols, const cot_real *x, size_t row, cot_real *lanes,
                      size_t col)
 {
     for (size_t lane = 0; lane < L; lane += COT_VEC)
-        for (size_t c = 0; c < cols; c += COT_VEC) {
+        for (size_t next = 0; next < cols; next += COT_VEC) {
+            const size_t c = square_begin(next, cols);
             const size_t here = cols - c < COT_VEC ? cols - c : COT_VEC;
-            const cot_vec_part part = cot_vec_first(here);
             cot_vec v[COT_VEC];
             COT_UNROLL
             for (size_t i = 0; i < COT_VEC; i++)
-                v[i] = lane + i < n ? cot_vec_load_part(x + (lane + i) * row + c, part)
-                                    : cot_vec_zero();
+                v[i] = lane + i < n ? load_row(x + (lane + i) * row + c, here) : cot_vec_zero();
             cot_vec_transpose(v);
             COT_UNROLL
             for (size_t i = 0; i < COT_VEC; i++)
@@ -441,9 +463,9 @@ static void from_lanes(size_t n, size_t cols, const cot_real *lanes, size_t col,
                        size_t row)
 {
     for (size_t lane = 0; lane < n; lane += COT_VEC)
-        for (size_t c = 0; c < cols; c += COT_VEC) {
+        for (size_t next = 0; next < cols; next += COT_VEC) {
+            const size_t c = square_begin(next, cols);
             const size_t here = cols - c < COT_VEC ? cols - c : COT_VEC;
-            const cot_vec_part part = cot_vec_first(here);
             cot_vec v[COT_VEC];
             COT_UNROLL
             for (size_t i = 0; i < COT_VEC; i++)
@@ -451,7 +473,7 @@ static void from_lanes(size_t n, size_t cols, const cot_real *lanes, size_t col,
             cot_vec_transpose(v);
             COT_UNROLL
             for (size_t i = 0; i < COT_VEC; i++)
-                if (lane + i < n) cot_vec_store_part(x + (lane + i) * row + c, part, v[i]);
+                if (lane + i < n) store_row(x + (lane + i) * row + c, here, v[i]);
         }
 }
 

@@ -258,50 +258,52 @@ COT_INLINE void cot_vec_transpose(cot_vec x[4])
 
 /* ---- the last vector of a row, which the row's length may cut ---- */
 
-/* Where a mask costs nothing (COT_VEC_MASKS), and in rows shorter than a vector, it has only its
- * first lanes. Elsewhere, where a masked store alone can take the time of ten multiply-adds, it is
- * a whole one that begins `back` numbers early, on lanes of the vector before it. */
+/* Where masks cost nothing (COT_VEC_MASKS), and in rows shorter than a vector, only its first lanes
+ * are loaded and stored. Elsewhere (on Zen a masked store takes the time of more than ten
+ * multiply-adds) it is a whole one that begins `back` numbers early, on lanes of the vector before
+ * it. */
 typedef struct cot_vec_end {
-    bool is_cut;
-    cot_vec_part part; /* its lanes if it is cut, else those it shares */
+    bool is_masked;
+    cot_vec_part part; /* its lanes if it is masked, else those that it shares */
     size_t back;
 } cot_vec_end;
 
-/* Without its last `cut` lanes. */
-COT_INLINE cot_vec_end cot_vec_end_cut(size_t cut)
+/* Behind its row's end are its last `cut` lanes. */
+COT_INLINE cot_vec_end cot_vec_end_masked(size_t cut)
 {
     return (cot_vec_end){true, cot_vec_first(COT_VEC - cut), 0};
 }
 
-/* Where a vector comes before it. */
-COT_INLINE cot_vec_end cot_vec_end_behind(size_t cut)
+/* The same, with a whole vector before it in the row, or nothing cut. */
+COT_INLINE cot_vec_end cot_vec_end_of(size_t cut)
 {
-    return COT_VEC_MASKS ? cot_vec_end_cut(cut) : (cot_vec_end){false, cot_vec_first(cut), cut};
+    return COT_VEC_MASKS ? cot_vec_end_masked(cut) : (cot_vec_end){false, cot_vec_first(cut), cut};
 }
 
 COT_INLINE cot_vec cot_vec_load_end(const cot_real *x, cot_vec_end end)
 {
-    return end.is_cut ? cot_vec_load_part(x, end.part) : cot_vec_load(x - end.back);
+    return end.is_masked ? cot_vec_load_part(x, end.part) : cot_vec_load(x - end.back);
 }
 
 COT_INLINE void cot_vec_store_end(cot_real *y, cot_vec_end end, cot_vec x)
 {
-    if (end.is_cut)
+    if (end.is_masked)
         cot_vec_store_part(y, end.part, x);
     else
         cot_vec_store(y - end.back, x);
 }
 
-/* Without the lanes that it shares, which become 0, or stay what they are. */
+/* With 0 in the lanes that it shares. */
 COT_INLINE cot_vec cot_vec_load_end_alone(const cot_real *x, cot_vec_end end)
 {
     cot_vec y = cot_vec_load_end(x, end);
-    return end.is_cut ? y : cot_vec_blend(end.part, cot_vec_zero(), y);
+    return end.is_masked ? y : cot_vec_blend(end.part, cot_vec_zero(), y);
 }
 
+/* The lanes that it shares stay what they are in memory. */
 COT_INLINE void cot_vec_store_end_alone(cot_real *y, cot_vec_end end, cot_vec x)
 {
-    if (!end.is_cut) x = cot_vec_blend(end.part, cot_vec_load(y - end.back), x);
+    if (!end.is_masked) x = cot_vec_blend(end.part, cot_vec_load(y - end.back), x);
     cot_vec_store_end(y, end, x);
 }
 

@@ -17,7 +17,7 @@ static const int rows_of_strip[] = {
     0, 8, COT_VEC_REGISTERS == 32 ? 8 : 6, COT_VEC_REGISTERS == 32 ? 8 : 4, 6, 5};
 
 /* Whether fetching ahead pays at all: with AVX-512 it does; on the AVX2 processor where it was
- * tried (Zen) the loads that it takes cost a tenth to a quarter of the time of x^T y. */
+ * tried (Zen) prefetches took the loads' place, and x^T y a tenth to a quarter longer. */
 enum { FETCHES = COT_VEC_REGISTERS == 32 };
 
 /* Sums so long that it does, and how many numbers of a sum it is then ahead. */
@@ -73,7 +73,8 @@ COT_INLINE void wide_step(const product *x, int rows, int cols, const cot_real *
 }
 
 /* The tile's sums, where they belong. Copies of the fields: what is stored could change them, for
- * all that the compiler knows. One question for all of the sums, not one for each. */
+ * all that the compiler knows. One question for all of the sums, not one for each. All of C is
+ * loaded before any is stored, because vectors may share columns (wide). */
 COT_INLINE void put(const product *x, int rows, int cols, size_t i, size_t j, cot_vec_end last,
                     cot_vec sum[ROWS][STRIP])
 {
@@ -164,37 +165,35 @@ COT_INLINE void strip(const product *x, int cols, size_t j, cot_vec_end last)
     }
 }
 
-/* Without the last `cut` lanes. Only a row shorter than a vector has a strip of one alone that is
- * cut: see wide. */
+/* Behind the row's end are the last `cut` lanes. */
 static void strip_of(const product *x, size_t cols, size_t j, size_t cut)
 {
     switch (cols) {
     case 1:
-        if (COT_VEC_MASKS || cut > 0)
-            strip(x, 1, j, cot_vec_end_cut(cut));
+        if (!COT_VEC_MASKS && x->n < COT_VEC)
+            strip(x, 1, j, cot_vec_end_masked(cut));
         else
-            strip(x, 1, j, cot_vec_end_behind(0));
+            strip(x, 1, j, cot_vec_end_of(cut));
         break;
     case 2:
-        strip(x, 2, j, cot_vec_end_behind(cut));
+        strip(x, 2, j, cot_vec_end_of(cut));
         break;
     case 3:
-        strip(x, 3, j, cot_vec_end_behind(cut));
+        strip(x, 3, j, cot_vec_end_of(cut));
         break;
     case 4:
-        if (STRIP > 4) strip(x, 4, j, cot_vec_end_behind(cut));
+        if (STRIP > 4) strip(x, 4, j, cot_vec_end_of(cut));
         break;
     case 5:
-        if (STRIP > 4) strip(x, 5, j, cot_vec_end_behind(cut));
+        if (STRIP > 4) strip(x, 5, j, cot_vec_end_of(cut));
         break;
     default:
         break;
     }
 }
 
-/* Strips of nearly the same width, so that of several none is a single vector. Columns that a last
- * vector shares with the one before it are computed twice, and added to once: a tile loads all of C
- * before it stores any. */
+/* Strips of nearly the same width: where there are several, none is a single vector, so a cut one
+ * has a whole one before it. Columns that the two share are computed twice, and added to once. */
 static void wide(const product *x)
 {
     const size_t most = STRIP == 5 && x->n <= 5 * COT_VEC ? 5 : STRIP == 5 ? 4 : 3;
@@ -249,13 +248,13 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     for (; p + COT_VEC <= x->k; p += COT_VEC) {
         if (has_below) COT_UNROLL
         for (int r = 0; r < rows; r++) __builtin_prefetch(a + (size_t)(rows + r) * x->a_row + p);
-        dots_step(x, rows, cols, a + p, b + p, false, cot_vec_end_cut(0), sum);
+        dots_step(x, rows, cols, a + p, b + p, false, cot_vec_end_of(0), sum);
     }
-    const size_t cut = p + COT_VEC - x->k;
-    if (cut < COT_VEC && (COT_VEC_MASKS || p == 0))
-        dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_cut(cut), sum);
-    else if (cut < COT_VEC)
-        dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_behind(cut), sum);
+    const size_t left = x->k - p;
+    if (left > 0 && !COT_VEC_MASKS && p == 0) /* there is no vector before it */
+        dots_step(x, rows, cols, a, b, true, cot_vec_end_masked(COT_VEC - left), sum);
+    else if (left > 0)
+        dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_of(COT_VEC - left), sum);
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
         cot_real sums[8];
@@ -289,7 +288,7 @@ COT_INLINE void dots_strip(const product *x, int cols, size_t j)
         if (DOTS_ROWS > 3) dots_tile(x, 3, cols, i, j);
         break;
     case 2:
-        if (DOTS_ROWS > 2) dots_tile(x, 2, cols, i, j);
+        dots_tile(x, 2, cols, i, j);
         break;
     case 1:
         dots_tile(x, 1, cols, i, j);

@@ -121,8 +121,10 @@ COT_INLINE void transpose(size_t rows, size_t cols, const cot_real *x, size_t ld
     for (size_t i = 0; i < in_squares; i += COT_VEC)
         for (size_t j = 0; j < cols_in_squares; j += COT_VEC) {
             cot_vec square[COT_VEC];
+            COT_UNROLL
             for (size_t k = 0; k < COT_VEC; k++) square[k] = cot_vec_load(x + (i + k) * ldx + j);
             cot_vec_transpose(square);
+            COT_UNROLL
             for (size_t k = 0; k < COT_VEC; k++) {
                 cot_real *to = y + (j + k) * ldy + i;
                 cot_vec_store(to, adds ? cot_vec_load(to) + square[k] : square[k]);

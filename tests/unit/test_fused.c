@@ -231,7 +231,7 @@ static void try_sets(size_t kernel, const fused_problem *p, const fused_arrays *
 }
 
 /* Cut vectors of every instruction set, and strips of columns that differ in width. */
-static const size_t widths[] = {1, 5, 16, 49, FUSED_MOST_D};
+static const size_t widths[] = {1, 3, 5, 7, 8, 9, 16, 49, FUSED_MOST_D};
 enum { WIDTHS = sizeof widths / sizeof *widths };
 
 /* With biases and without, added to what there is and not, each with one to three experts. */

@@ -154,9 +154,36 @@ static void same_bits_in_any_place(void **state)
     release(&x);
 }
 
+/* A number of a sum counts once, also where the last vector along k begins on numbers of the one
+ * before it: infinity times those is infinity, and never times 0. */
+static void infinity_counts_once(void **state)
+{
+    (void)state;
+    enum { M = 4, N = 4, K = 37 };
+    set list[3];
+    arrays x = draw();
+    cot_real *const operands[] = {x.a, x.b};
+    for (size_t s = sets(list); s-- > 0;)
+        for (int operand = 0; operand < 2 && list[s].here; operand++)
+            for (size_t k = 0; k < K; k++) {
+                cot_real *const number = operands[operand] + k; /* of A's first row, or B's */
+                const cot_real kept = *number;
+                const cot_small_product p = {M, N, K, 1, false, x.a, K, 1, x.b, K, x.c, N};
+                *number = (cot_real)INFINITY;
+                list[s].kernels->dots(&p);
+                *number = kept;
+                for (size_t i = 0; i < M; i++)
+                    for (size_t j = 0; j < N; j++)
+                        assert_true(operand == 0 ? (i == 0) == (bool)isinf(x.c[i * N + j])
+                                                 : (j == 0) == (bool)isinf(x.c[i * N + j]));
+            }
+    release(&x);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(right_sums),
     cmocka_unit_test(same_bits_in_any_place),
+    cmocka_unit_test(infinity_counts_once),
 };
 
 RUN_UNIT_TESTS(tests)

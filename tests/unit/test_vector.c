@@ -164,33 +164,44 @@ static void rows(void **state)
     assert_same_bits(sums, want, COLS);
 }
 
-/* x^T of rows [rows,ldx] into rows [cols,ldy], copied or added to; what lies between stays. */
-static void check_transposed(size_t rows, size_t cols, const cot_real *x, cot_real *y,
-                             cot_real *want)
+enum { MOST_ROWS = 19, BEFORE = 5, AROUND = (MOST_ROWS + 1) * (MOST_ROWS + 3) + 2 * BEFORE };
+
+/* x^T of rows [rows,cols] that lie `ldx` apart, copied into y [cols,rows] or added to rows of y
+ * that lie `ldy` apart; what lies around y and between its rows stays. */
+static void check_transposed(size_t rows, size_t cols, bool adds, const cot_real *x,
+                             const cot_real *before)
 {
-    const size_t ldx = cols + 3;
-    const size_t ldy = rows + 2;
-    cot_copy_transposed(rows, cols, x, ldx, y);
+    const size_t ldx = adds ? cols : cols + 3;
+    const size_t ldy = adds ? rows + 2 : rows;
+    cot_real y[AROUND];
+    cot_real want[AROUND];
+    memcpy(y, before, sizeof y);
+    memcpy(want, before, sizeof want);
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++) assert_same_bits(y + j * rows + i, x + i * ldx + j, 1);
-    for (size_t i = 0; i < cols * ldy; i++) y[i] = want[i] = x[i] / 3;
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++) want[j * ldy + i] += x[i * cols + j];
-    cot_add_transposed(rows, cols, x, y, ldy);
-    assert_same_bits(y, want, cols * ldy);
+        for (size_t j = 0; j < cols; j++) {
+            cot_real *to = want + BEFORE + j * ldy + i;
+            *to = adds ? *to + x[i * ldx + j] : x[i * ldx + j];
+        }
+    if (adds)
+        cot_add_transposed(rows, cols, x, y + BEFORE, ldy);
+    else
+        cot_copy_transposed(rows, cols, x, ldx, y + BEFORE);
+    assert_same_bits(y, want, AROUND);
 }
 
 /* Squares of vectors and what is left beside them. */
 static void transposes(void **state)
 {
     (void)state;
-    enum { MOST = 19, COUNT = MOST * (MOST + 3) };
-    cot_real x[COUNT];
-    cot_real y[COUNT];
-    cot_real want[COUNT];
-    draw_normal(7, COUNT, x);
-    for (size_t rows = 0; rows <= MOST; rows++)
-        for (size_t cols = 0; cols <= MOST; cols++) check_transposed(rows, cols, x, y, want);
+    cot_real x[AROUND];
+    cot_real before[AROUND];
+    draw_normal(7, AROUND, x);
+    draw_normal(8, AROUND, before);
+    for (size_t rows = 0; rows <= MOST_ROWS; rows++)
+        for (size_t cols = 0; cols <= MOST_ROWS; cols++) {
+            check_transposed(rows, cols, false, x, before);
+            check_transposed(rows, cols, true, x, before);
+        }
 }
 
 static const struct CMUnitTest tests[] = {
