@@ -12,9 +12,9 @@
 #include <string.h>
 
 /* PIECE: as measured between ranks of one machine, where a message costs some 3 µs beside its
- * bytes, data types are faster up to here than a message for each slot; over TCP they are no slower.
- * LONGEST: over TCP, a message of 1 MiB with its header would wait for the other side to answer, and
- * so for its work. Both with what src/cli/main.c sets. */
+ * bytes, data types are faster up to here than a message for each slot; over TCP they are no
+ * slower. LONGEST: over TCP, a message of 1 MiB with its header would wait for the other side to
+ * answer, and so for its work. Both with what src/cli/main.c sets. */
 enum { PIECE = 160 << 10, LONGEST = 1020 << 10 };
 
 /* Over TCP, a step of MPI's progress takes in one fragment at the most, of 64 KiB. */
