@@ -2,13 +2,12 @@
 
 #include "run/batch_parts.h"
 #include "run/chunk_tuner.h"
+#include "run/turns.h"
 
-#include <coterie/bench.h>
 #include <coterie/clock.h>
 #include <coterie/gradients.h>
 #include <coterie/memory.h>
 
-#include <float.h>
 #include <stdio.h>
 
 /* One layer by one plan, and the sums of its gradients: what a step does otherwise is nearly the
@@ -22,17 +21,13 @@ typedef struct trial {
     cot_real *x, *y, *dy, *dx; /* [b,T,D] of a part; dx NULL where nothing wants it */
 } trial;
 
-/* Two plans, one of them in some numbers of chunks, take turns: so many times so many steps, of
- * which the first does not count, because the caches hold what the others left. */
-enum { VISITS = 4, STEPS = 4, COUNTED = VISITS * (STEPS - 1), CHOICES = 1 + CHUNK_CANDIDATES };
+/* Plan `tokens`, and `slots` in some numbers of chunks. */
+enum { MOST_WAYS = 1 + CHUNK_CANDIDATES };
 
-typedef struct choice {
+typedef struct way {
     trial *trial;
     size_t chunks;
-    double seconds[COUNTED]; /* of steps, on the slowest rank */
-    double typical, fastest;
-    bool in_question;
-} choice;
+} way;
 
 static trial *create_trial(const cot_experiment *ex, const cot_model_io *io, cot_plan plan)
 {
@@ -103,46 +98,15 @@ static double time_step(const trial *t)
     return seconds;
 }
 
-static void visit(choice *c, size_t visits)
+static double time_way(void *context, size_t i)
 {
-    const size_t before = visits * (STEPS - 1);
-    cot_soft_moe_set_chunks(c->trial->layer, c->chunks);
-    (void)time_step(c->trial);
-    for (size_t i = 0; i < STEPS - 1; i++) c->seconds[before + i] = time_step(c->trial);
-    double times[COUNTED];
-    for (size_t i = 0; i < before + STEPS - 1; i++) times[i] = c->seconds[i];
-    c->typical = cot_spread_of(before + STEPS - 1, times).median;
-    c->fastest = times[0]; /* sorted by now */
-}
-
-static const choice *fastest_of(size_t count, const choice *choices)
-{
-    const choice *best = &choices[0];
-    for (size_t i = 1; i < count; i++)
-        if (choices[i].typical < best->typical) best = &choices[i];
-    return best;
-}
-
-/* What takes twice as long as another, even in its fastest step, is out: no moment in which
- * something else has the cores decides that. Where the other is the other plan, all numbers of
- * chunks are out with it: more chunks hide the messages or the work at best, and so save no more
- * than half. */
-static void take_turns(size_t count, choice *choices)
-{
-    for (size_t visits = 0; visits < VISITS; visits++)
-        for (size_t i = 0; i < count; i++) {
-            choice *c = &choices[i];
-            if (c->in_question) visit(c, visits);
-            const choice *best = fastest_of(count, choices);
-            if (c->typical == DBL_MAX || c->fastest <= 2 * best->typical) continue;
-            for (size_t j = 0; j < count; j++)
-                if (j == i || (choices[j].trial == c->trial && best->trial != c->trial))
-                    choices[j].in_question = false;
-        }
+    const way *w = (const way *)context + i;
+    cot_soft_moe_set_chunks(w->trial->layer, w->chunks);
+    return time_step(w->trial);
 }
 
 /* In how many chunks slots travel is found later, in a run, so here as well. */
-static size_t list_choices(const cot_experiment *ex, trial *slots, trial *tokens, choice *choices)
+static size_t list_ways(const cot_experiment *ex, trial *slots, trial *tokens, way *ways)
 {
     const size_t members = (size_t)ex->comm->group_size;
     const size_t most = (ex->recipe->model.experts + members - 1) / members;
@@ -150,14 +114,10 @@ static size_t list_choices(const cot_experiment *ex, trial *slots, trial *tokens
     COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT, MPI_MAX, ex->comm->world));
     const bool open = ex->batching.chunks == 0 && nodes > 1;
     size_t count = 0;
-    choices[count++] = (choice){.trial = tokens, .chunks = 1};
-    choices[count++] = (choice){.trial = slots, .chunks = open ? 1 : ex->batching.chunks};
+    ways[count++] = (way){tokens, 1};
+    ways[count++] = (way){slots, open ? 1 : ex->batching.chunks};
     for (size_t i = 1; open && i < CHUNK_CANDIDATES && chunk_candidates[i] <= most; i++)
-        choices[count++] = (choice){.trial = slots, .chunks = chunk_candidates[i]};
-    for (size_t i = 0; i < count; i++) {
-        choices[i].in_question = true;
-        choices[i].typical = DBL_MAX;
-    }
+        ways[count++] = (way){slots, chunk_candidates[i]};
     return count;
 }
 
@@ -169,15 +129,18 @@ static cot_status measure(cot_experiment *ex)
     COT_TRY(cot_model_check(&ex->recipe->model, &io));
     trial *slots = create_trial(ex, &io, COT_PLAN_SLOTS);
     trial *tokens = create_trial(ex, &io, COT_PLAN_TOKENS);
-    choice choices[CHOICES];
-    const size_t count = list_choices(ex, slots, tokens, choices);
-    take_turns(count, choices);
-    const choice *by_slots = fastest_of(count - 1, choices + 1);
-    const bool wins = choices[0].typical < by_slots->typical;
-    ex->batching.plan = wins ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
+    way ways[MOST_WAYS];
+    turn_taker times[MOST_WAYS] = {{.kind = COT_PLAN_TOKENS}};
+    const size_t count = list_ways(ex, slots, tokens, ways);
+    /* More chunks hide the messages or the work at best, and so save no more than half. */
+    for (size_t i = 1; i < count; i++) times[i].kind = COT_PLAN_SLOTS;
+    turns_take(count, times, time_way, ways);
+    const double by_tokens = times[0].typical;
+    const double by_slots = times[turns_fastest(times, 1, count)].typical;
+    ex->batching.plan = by_tokens < by_slots ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
     snprintf(ex->why, sizeof ex->why,
              "as timed here: %.2f ms a step in layers and their sums by slots, %.2f by tokens",
-             milliseconds * by_slots->typical, milliseconds * choices[0].typical);
+             milliseconds * by_slots, milliseconds * by_tokens);
     destroy_trial(tokens);
     destroy_trial(slots);
     /* Parts of memory are told as differences between marks, and none begins before this one. */

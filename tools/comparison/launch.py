@@ -34,5 +34,5 @@ def run_program(launcher, program, *arguments):
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         errors = [line for line in said if line.startswith("coterie: error: ")]
         message = errors[0].removeprefix("coterie: error: ") if errors else said[-1]
-        raise Failure(f"coterie {arguments[0]}: {message}", max(done.returncode, 1))
+        raise Failure(f"{Path(program).name} {arguments[0]}: {message}", max(done.returncode, 1))
     return done.stdout

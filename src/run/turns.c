@@ -1,0 +1,47 @@
+#include "run/turns.h"
+
+#include <coterie/bench.h>
+#include <coterie/status.h>
+
+#include <string.h>
+
+static void take_turn(turn_taker *way, double (*run)(void *context, size_t i), void *context,
+                      size_t i)
+{
+    double sorted[TURN_TIMES];
+    (void)run(context, i);
+    for (int k = 1; k < TURN_RUNS; k++) way->seconds[way->timed++] = run(context, i);
+    memcpy(sorted, way->seconds, way->timed * sizeof *sorted);
+    way->typical = cot_spread_of(way->timed, sorted).median; /* which sorts them */
+    way->fastest = sorted[0];
+}
+
+size_t turns_fastest(const turn_taker *ways, size_t begin, size_t end)
+{
+    size_t best = end;
+    for (size_t i = begin; i < end; i++)
+        if (ways[i].timed > 0 && (best == end || ways[i].typical < ways[best].typical)) best = i;
+    COT_ASSERT(best < end);
+    return best;
+}
+
+/* Put out what way i, or the best so far, shows to be too slow. */
+static void compare(size_t count, turn_taker *ways, size_t i)
+{
+    const turn_taker *best = &ways[turns_fastest(ways, 0, count)];
+    if (ways[i].timed == 0 || ways[i].fastest <= 2 * best->typical) return;
+    ways[i].is_out = true;
+    for (size_t j = 0; j < count; j++)
+        if (ways[j].kind == ways[i].kind && best->kind != ways[i].kind) ways[j].is_out = true;
+}
+
+void turns_take(size_t count, turn_taker *ways, double (*run)(void *context, size_t i),
+                void *context)
+{
+    for (int turn = 0; turn < TURNS; turn++)
+        for (size_t i = 0; i < count; i++) {
+            if (ways[i].is_out) continue;
+            take_turn(&ways[i], run, context, i);
+            for (size_t j = 0; j < count; j++) compare(count, ways, j);
+        }
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# tests/bench/goals: every goal with what was asked and measured, and an exit code that says whether all are met; what is wrong is one line.
+source "$(dirname "$0")/../support/cli.bash"
+source "$(dirname "$0")/../reference/python.bash"
+goals="$COTERIE_SOURCE/tests/bench/goals"
+# Other tests may hold the cores.
+export OMPI_MCA_hwloc_base_binding_policy=none
+quick=("$scratch/small.yaml" --only exchange --rounds 2 --seconds 0.1)
+
+got=0
+timeout 300 "$goals" "${quick[@]}" --format json >"$scratch/json" 2>"$scratch/err" || got=$?
+"$python" - "$scratch/json" "$got" <<'END_CHECK' || fail "$(cat "$scratch/json" "$scratch/err")"
+import json, sys
+found, code = json.load(open(sys.argv[1])), int(sys.argv[2])
+goals = found["goals"]
+assert found["benchmark"] == "goals" and len(goals) == 18, len(goals)
+for goal in goals:
+    assert goal["part"] == "exchange" and goal["relation"] == "at most" and goal["asked"] == 1.15, goal
+    assert 0 < goal["lowest"] <= goal["median"] <= goal["highest"], goal
+    assert goal["met"] == (goal["median"] <= 1.15), goal
+assert [goal["name"].split(", ")[1] for goal in goals] == ["shared"] * 9 + ["messages"] * 9
+assert code == (0 if all(goal["met"] for goal in goals) else 1), code
+END_CHECK
+
+got=0
+timeout 300 "$goals" "${quick[@]}" >"$scratch/text" 2>"$scratch/err" || got=$?
+[ "$(wc -l <"$scratch/text")" = 19 ] || fail "a table of other than 19 lines: $(cat "$scratch/text" "$scratch/err")"
+met="$(grep -c ' met' <(head -n 18 "$scratch/text") || true)"
+[ "$(tail -n 1 "$scratch/text")" = "$met of 18 goals are met" ] || fail "$(cat "$scratch/text")"
+[ "$got" = $((met < 18)) ] || fail "exit code $got with $met of 18 goals"
+
+# refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
+refused() {
+    local code="$1" text="$2" got=0
+    shift 2
+    timeout 300 "$goals" "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
+        fail "goals $* ended with $got, not $code and '$text': $(cat "$scratch/err")"
+    fi
+}
+refused 64 'see tests/bench/goals --help'
+refused 64 'speed: not one of step, reproducible' "$scratch/small.yaml" --only speed
+refused 64 'above 0' "$scratch/small.yaml" --rounds 0
+refused 66 'cannot read the recipe' "$scratch/none.yaml" --only exchange
+COTERIE="$scratch/nowhere" refused 64 'no such program' "$scratch/small.yaml"
