@@ -135,9 +135,9 @@ static cot_status measure(cot_experiment *ex)
     /* More chunks hide the messages or the work at best, and so save no more than half. */
     for (size_t i = 1; i < count; i++) times[i].kind = COT_PLAN_SLOTS;
     turns_take(count, times, time_way, ways);
+    ex->batching.plan = (cot_plan)times[turns_fastest(times, 0, count)].kind;
     const double by_tokens = times[0].typical;
     const double by_slots = times[turns_fastest(times, 1, count)].typical;
-    ex->batching.plan = by_tokens < by_slots ? COT_PLAN_TOKENS : COT_PLAN_SLOTS;
     snprintf(ex->why, sizeof ex->why,
              "as timed here: %.2f ms a step in layers and their sums by slots, %.2f by tokens",
              milliseconds * by_slots, milliseconds * by_tokens);

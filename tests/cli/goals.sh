@@ -29,6 +29,27 @@ met="$(grep -c ' met' <(head -n 18 "$scratch/text") || true)"
 [ "$(tail -n 1 "$scratch/text")" = "$met of 18 goals are met" ] || fail "$(cat "$scratch/text")"
 [ "$got" = $((met < 18)) ] || fail "exit code $got with $met of 18 goals"
 
+# A program that says what it is told to, on any number of ranks, twice as fast on two.
+cat >"$scratch/said" <<'END'
+#!/usr/bin/env bash
+[ "$OMPI_COMM_WORLD_RANK" = 0 ] || exit 0
+printf '{"exchange": "slots", "peak_share": %s, "ms_per_step": %s}\n' "$SHARE" $((4 / OMPI_COMM_WORLD_SIZE))
+END
+chmod +x "$scratch/said"
+
+# told SHARE CODE TEXT: with this share of the peak it ends with this code, and one of its lines is this.
+told() {
+    local got=0
+    COTERIE="$scratch/said" SHARE="$1" timeout 300 "$goals" any.yaml --only step,reproducible --rounds 1 >"$scratch/text" 2>"$scratch/err" ||
+        got=$?
+    if [ "$got" -ne "$2" ] || ! tr -s ' ' <"$scratch/text" | grep -qxF -- "$3"; then
+        fail "a share of $1 ended with $got, not $2 and '$3': $(cat "$scratch/text" "$scratch/err")"
+    fi
+}
+told 0.72 0 "14 of 14 goals are met"
+told 0.65 1 "share of the peak, vision at least 0.7 0.650 MISSED"
+told 0.65 1 "13 of 14 goals are met"
+
 # refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
 refused() {
     local code="$1" text="$2" got=0

@@ -27,6 +27,7 @@ static void the_lowest_median_wins(void **state)
     turns_take(WAYS, ways, play, &s);
     assert_int_equal(turns_fastest(ways, 0, WAYS), 1);
     assert_int_equal(turns_fastest(ways, 2, WAYS), 2);
+    assert_int_equal(turns_fastest(ways, 0, 1), 0);
     assert_true(ways[0].typical == 3 && ways[0].fastest == 1);
     for (size_t i = 0; i < WAYS; i++) {
         assert_int_equal(s.runs[i], RUNS);
@@ -81,7 +82,21 @@ static void the_slow_one_may_be_first(void **state)
     assert_int_equal(turns_fastest(ways, 0, WAYS), 1);
 }
 
-/* With one way goes its kind, but for a way of another kind alone. */
+/* Times of a spell in which all are slow are no reason to take what was put out before it. */
+static void what_is_out_does_not_win(void **state)
+{
+    (void)state;
+    script s = {.usual = {3, 2.1, 3.5}};
+    turn_taker ways[WAYS] = {{0}};
+    for (size_t k = 0; k < TURN_RUNS; k++) s.moments[0][k] = 1;
+    turns_take(WAYS, ways, play, &s);
+    assert_true(ways[1].is_out);
+    assert_true(ways[0].typical > ways[1].typical);
+    assert_int_equal(turns_fastest(ways, 0, WAYS), 0);
+    assert_int_equal(turns_fastest(ways, 1, 2), 1); /* which is all there is */
+}
+
+/* With one way go those of its kind behind it, but only because of a way of another kind. */
 static void a_kind_is_out_together(void **state)
 {
     (void)state;
@@ -96,8 +111,21 @@ static void a_kind_is_out_together(void **state)
     script t = {.usual = {3, 2, 9}};
     turn_taker again[WAYS] = {{.kind = 0}, {.kind = 1}, {.kind = 1}};
     turns_take(WAYS, again, play, &t);
+    assert_int_equal(t.runs[0], RUNS);
     assert_int_equal(t.runs[1], RUNS);
     assert_int_equal(t.runs[2], TURN_RUNS);
+}
+
+/* A slow way says nothing of those in front of it. */
+static void those_in_front_stay(void **state)
+{
+    (void)state;
+    script s = {.usual = {1, 1.05, 2.2}};
+    turn_taker ways[WAYS] = {{.kind = 0}, {.kind = 1}, {.kind = 1}};
+    turns_take(WAYS, ways, play, &s);
+    assert_false(ways[1].is_out);
+    assert_int_equal(s.runs[1], RUNS);
+    assert_int_equal(s.runs[2], TURN_RUNS);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -106,7 +134,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bad_moments_put_nobody_out),
     cmocka_unit_test(what_takes_over_twice_as_long_is_out),
     cmocka_unit_test(the_slow_one_may_be_first),
+    cmocka_unit_test(what_is_out_does_not_win),
     cmocka_unit_test(a_kind_is_out_together),
+    cmocka_unit_test(those_in_front_stay),
 };
 
 RUN_UNIT_TESTS(tests)

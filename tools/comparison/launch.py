@@ -25,14 +25,21 @@ def find_program():
     return found
 
 
+def reason(done):
+    """The line that says what is wrong: an error; what mpirun says between lines of dashes; or what
+    was said last."""
+    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
+    errors = [line.split(": error: ", 1)[1] for line in said if ": error: " in line]
+    rules = [i for i, line in enumerate(said[:-1]) if line and not line.strip("-")]
+    return errors[0] if errors else said[rules[0] + 1] if rules else said[-1]
+
+
 def run_program(launcher, program, *arguments):
     """What it prints, run by the words of `launcher`."""
     words = [*launcher, program, *map(str, arguments)]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        errors = [line for line in said if line.startswith("coterie: error: ")]
-        message = errors[0].removeprefix("coterie: error: ") if errors else said[-1]
-        raise Failure(f"{Path(program).name} {arguments[0]}: {message}", max(done.returncode, 1))
+        raise Failure(f"{Path(program).name} {arguments[0]}: {reason(done)}",
+                      max(done.returncode, 1))
     return done.stdout
