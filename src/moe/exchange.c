@@ -64,21 +64,36 @@ static void release(node_memory *memory)
     memory->base = NULL;
 }
 
-/* Of the others' memory, where all of the group share it: in each of two buffers, a rank comes to
- * use its own samples' rows of every slot, by whole pages. What it reads before it writes, slot
- * outputs, Linux maps with what lies in the same 64 KiB. */
+static size_t lesser(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Of the memory that others of the node brought, what this rank comes to use, by whole pages: its
+ * own samples' rows of every slot in both buffers of the experts; with several nodes, rows between
+ * its own in those of the samples, and of a message in as many as there are ranks all rows of the
+ * node's samples and of the other nodes'. What is read before it is written, Linux maps with what
+ * lies in the same 64 KiB. */
 static size_t seen_bytes(const cot_exchange *ex)
 {
     const size_t page = 4096;
     const size_t around = 65536;
-    if (ex->nodes->count > 1 || ex->in.shared == NULL) return 0;
+    const size_t ranks = cot_nodes_size(ex->nodes, ex->nodes->mine);
+    const bool one = ex->nodes->count == 1;
+    if (ex->in.shared == NULL) return 0;
     const size_t row = ex->width * sizeof(cot_real);
-    const size_t slots = (ex->experts - ex->owned_experts) * ex->slots_per_expert;
-    const size_t own = home_rows(ex) / (ex->experts * ex->slots_per_expert) * row;
+    const size_t here = exchange_node_experts(ex, ex->nodes->mine) * ex->slots_per_expert;
+    const size_t slots = ex->experts * ex->slots_per_expert;
+    const size_t others = here - ex->owned_experts * ex->slots_per_expert;
+    const size_t own = home_rows(ex) / slots * row;
     const size_t all = cot_exchange_expert_rows(ex) / ex->slots_per_expert * row;
-    const size_t written = own + page < all ? own + page : all;
-    const size_t read = own + around < all ? own + around : all;
-    return own > 0 ? slots * (written + read) : 0;
+    const size_t node = one ? all : lesser(own * ranks, all);
+    const size_t messages = (all - node) / ranks;
+    const size_t owned = lesser(own + page + messages, all) + lesser(own + around + messages, all);
+    const size_t home = lesser(own + around, node);
+    if (own == 0) return 0;
+    if (one) return others * owned;
+    return others * owned + slots * (home - own) + (slots - here) * (node - home) / ranks;
 }
 
 /* Every rank brings the memory of its experts and, with several nodes, of its samples. */

@@ -37,7 +37,7 @@ static size_t group_size(const cot_exchange *ex)
     return (size_t)ex->comm->group_size;
 }
 
-static size_t node_experts(const cot_exchange *ex, size_t n)
+size_t exchange_node_experts(const cot_exchange *ex, size_t n)
 {
     return cot_shard_begin(ex->experts, group_size(ex), ex->nodes->begins[n + 1]) -
            cot_shard_begin(ex->experts, group_size(ex), ex->nodes->begins[n]);
@@ -59,7 +59,7 @@ static size_t longest_rows(const cot_exchange *ex)
  * were one node's. */
 static size_t most_messages(const cot_exchange *ex)
 {
-    size_t own = node_experts(ex, ex->nodes->mine);
+    size_t own = exchange_node_experts(ex, ex->nodes->mine);
     size_t away = ex->experts - own;
     size_t samples = cot_exchange_expert_rows(ex) / ex->slots_per_expert;
     size_t cuts = samples / longest_rows(ex);

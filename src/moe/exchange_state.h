@@ -71,6 +71,9 @@ size_t exchange_chunk_begin(const cot_exchange *exchange, size_t member, size_t 
 void exchange_messages_create(cot_exchange *exchange);
 void exchange_messages_destroy(cot_exchange *exchange);
 
+/** Experts of the ranks of node n. */
+size_t exchange_node_experts(const cot_exchange *exchange, size_t n);
+
 /** From `used` and the tables, list this rank's messages. */
 void exchange_messages_plan(cot_exchange *exchange);
 
