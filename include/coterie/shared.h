@@ -15,7 +15,8 @@ typedef struct cot_shared cot_shared;
 cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes);
 void cot_shared_destroy(cot_shared **shared);
 
-/** The first rank's part, behind which lie the others'. Not collective. */
+/** The first rank's part, behind which lie the others'; aligned to COT_ALIGNMENT. Not collective.
+ */
 void *cot_shared_base(const cot_shared *shared);
 
 /** A barrier: what any rank wrote before it, all see behind it. */

@@ -5,6 +5,7 @@
 #include <coterie/shared.h>
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct cot_shared {
     MPI_Comm comm;
@@ -28,13 +29,26 @@ static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
     return good != 0;
 }
 
+/* MPI puts the array anywhere in a cache line; at the same place in every rank's. */
+static void *aligned(void *base)
+{
+    const size_t beyond = (uintptr_t)base % COT_ALIGNMENT;
+    return (char *)base + (beyond > 0 ? COT_ALIGNMENT - beyond : 0);
+}
+
 cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes)
 {
     MPI_Win window = MPI_WIN_NULL;
     MPI_Aint size = 0;
+    void *base = NULL;
     int unit = 0;
+    int rank = 0;
     bool sketched = cot_sketch_of(comm) != NULL;
-    if (!sketched && !allocate(comm, bytes, &window)) return NULL;
+    if (!sketched) {
+        COT_MPI(MPI_Comm_rank(comm, &rank));
+        if (rank == 0) bytes += COT_ALIGNMENT;
+        if (!allocate(comm, bytes, &window)) return NULL;
+    }
     cot_shared *shared = cot_alloc(1, sizeof *shared);
     *shared = (cot_shared){.comm = comm, .window = window, .bytes = bytes};
     if (sketched) {
@@ -43,7 +57,8 @@ cot_shared *cot_shared_create(MPI_Comm comm, size_t bytes)
     }
     cot_memory_see((long)bytes);
     /* The lowest rank that brought any. */
-    COT_MPI(MPI_Win_shared_query(window, MPI_PROC_NULL, &size, &unit, &shared->base));
+    COT_MPI(MPI_Win_shared_query(window, MPI_PROC_NULL, &size, &unit, &base));
+    shared->base = aligned(base);
     COT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window));
     return shared;
 }

@@ -49,10 +49,10 @@ typedef struct cot_fused_kernels {
                             const cot_real *w1, const cot_real *dhidden, bool adds, cot_real *dw,
                             cot_real *dx);
     /* dweights [experts,H,D] += the sum over the expert's slots, and for each over n samples, of
-     * hidden (sum_t w[t] x[t])^T: x [n,T,D] is as it came, w and hidden have a block of samples
-     * after the other. */
-    void (*weights)(const cot_fused_slots *s, size_t n, const cot_real *x, const cot_real *w,
-                    const cot_real *hidden, cot_real *dweights);
+     * hidden (sum_t w[t] x[t])^T: x [n,T,D] is as it came, its tokens `row` numbers apart; w and
+     * hidden have a block of samples after the other. */
+    void (*weights)(const cot_fused_slots *s, size_t n, const cot_real *x, size_t row,
+                    const cot_real *w, const cot_real *hidden, cot_real *dweights);
     /* Numbers x[i,c] at x[i * row + c] of n samples into lanes [cols] that lie `col` apart, and
      * back. */
     void (*to_lanes)(size_t n, size_t cols, const cot_real *x, size_t row, cot_real *lanes,

@@ -10,7 +10,7 @@ typedef struct job {
     const cot_fused_slots *slots;
     const cot_real *x, *w, *matrix, *bias, *hidden;
     cot_real *y, *to_w, *to_hidden;
-    size_t n;
+    size_t n, row;
     bool adds;
 } job;
 
@@ -329,7 +329,7 @@ COT_INLINE size_t columns_of(size_t H)
 }
 
 /* What one sample adds to H rows and some vectors of columns, of which the last may be cut. */
-COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const cot_real *w,
+COT_INLINE void add_sample(int H, int cols, const cot_real *x, size_t row, const cot_real *w,
                            const cot_real *h, cot_vec_end last, cot_vec sum[MOST][4])
 {
     cot_vec in[4];
@@ -338,7 +338,7 @@ COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const c
         const cot_vec weight = cot_vec_all(w[t * L]);
         COT_UNROLL
         for (int v = 0; v < cols; v++) {
-            const cot_real *at = x + (size_t)t * D + v * COT_VEC;
+            const cot_real *at = x + (size_t)t * row + v * COT_VEC;
             cot_vec xs = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
             if (t == 0)
                 in[v] = weight * xs;
@@ -348,6 +348,19 @@ COT_INLINE void add_sample(int H, int cols, size_t D, const cot_real *x, const c
     }
     COT_UNROLL
     for (int k = 0; k < H; k++) add_scaled(cols, cot_vec_all(h[k * L]), in, sum[k]);
+}
+
+/* Bring the next expert's part into the first-level cache, while this one's sums are made. */
+COT_INLINE void fetch_next(int H, int cols, const job *j, size_t slot, const cot_real *to)
+{
+    const size_t D = j->slots->D;
+    if (slot + j->slots->P >= j->slots->slots) return;
+    COT_UNROLL
+    for (int k = 0; k < H; k++) {
+        COT_UNROLL
+        for (int v = 0; v < cols; v++)
+            __builtin_prefetch(to + (size_t)(H + k) * D + v * COT_VEC, 1);
+    }
 }
 
 /* All samples, for some vectors of columns from d on. */
@@ -365,12 +378,13 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
             sum[k][v] = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
         }
     }
+    fetch_next(H, cols, j, slot, to);
     for (size_t i = 0; i < j->n; i += L, slot += j->slots->slots) { /* the slot in every block */
         const size_t samples = j->n - i < L ? j->n - i : L;
         const cot_real *w = j->w + weights_at(slot, 0);
         const cot_real *h = j->hidden + hidden_at(H, slot, 0);
-        for (size_t lane = 0; lane < samples; lane++, x += T * D)
-            add_sample(H, cols, D, x, w + lane, h + lane, last, sum);
+        for (size_t lane = 0; lane < samples; lane++, x += T * j->row)
+            add_sample(H, cols, x, j->row, w + lane, h + lane, last, sum);
     }
     COT_UNROLL
     for (int k = 0; k < H; k++) {
@@ -409,10 +423,10 @@ COT_INLINE void weights_of(int H, const job *j, size_t strip, size_t slot)
 
 /* Strip by strip, so that the samples' numbers of these columns stay in the first-level cache from
  * slot to slot. */
-static void run_weights(const cot_fused_slots *s, size_t n, const cot_real *x, const cot_real *w,
-                        const cot_real *hidden, cot_real *dweights)
+static void run_weights(const cot_fused_slots *s, size_t n, const cot_real *x, size_t row,
+                        const cot_real *w, const cot_real *hidden, cot_real *dweights)
 {
-    const job j = {.slots = s, .x = x, .w = w, .hidden = hidden, .n = n, .y = dweights};
+    const job j = {.slots = s, .x = x, .row = row, .w = w, .hidden = hidden, .n = n, .y = dweights};
     const size_t width = columns_of(s->H) * COT_VEC;
     const size_t strips = (s->D + width - 1) / width;
     for (size_t strip = 0; strip < strips; strip++)

@@ -14,6 +14,7 @@ struct cot_fused {
     cot_activation activation;
     cot_hidden_rows hidden;
     size_t D, H, P;
+    size_t row;       /* from a token to the next, where they come from */
     size_t slots;     /* of all experts */
     size_t blocks;    /* of samples in a grain, at most */
     size_t at_once;   /* experts */
@@ -38,6 +39,12 @@ bool cot_fused_fits(const cot_moe_shape *shape, size_t grain)
            4 * lanes <= 5 * grain;
 }
 
+size_t cot_fused_row(size_t D)
+{
+    const size_t line = COT_ALIGNMENT / sizeof(cot_real);
+    return (D + line - 1) / line * line;
+}
+
 /* As many experts as a part of the second-level cache holds, with their gradients. */
 static size_t experts_at_once(const cot_fused *f, size_t experts)
 {
@@ -49,7 +56,7 @@ static size_t experts_at_once(const cot_fused *f, size_t experts)
 
 cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                             const cot_moe_shape *shape, size_t experts, size_t grains, size_t grain,
-                            cot_hidden_rows hidden)
+                            size_t row, cot_hidden_rows hidden)
 {
     cot_fused *f = cot_alloc(1, sizeof *f);
     *f = (cot_fused){.kernels = cot_fused_kernels_chosen(),
@@ -60,6 +67,7 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                      .D = shape->D,
                      .H = shape->H,
                      .P = shape->P,
+                     .row = row,
                      .slots = experts * shape->P,
                      .blocks = blocks_of(grain)};
     f->at_once = experts_at_once(f, experts);
@@ -143,12 +151,12 @@ static void give_back(const cot_fused *f, size_t n, size_t cols, const cot_real 
 
 void cot_fused_take_tokens(cot_fused *f, size_t grain, size_t n, const cot_real *x)
 {
-    take(f, n, f->D, x, f->D, grain_of(f, f->x, grain), tokens_of(f));
+    take(f, n, f->D, x, f->row, grain_of(f, f->x, grain), tokens_of(f));
 }
 
 void cot_fused_take_gradients(cot_fused *f, size_t grain, size_t n, const cot_real *dy)
 {
-    take(f, n, f->D, dy, f->D, grain_of(f, f->dy, grain), tokens_of(f));
+    take(f, n, f->D, dy, f->row, grain_of(f, f->dy, grain), tokens_of(f));
 }
 
 /* Some of a unit's experts. */
@@ -259,9 +267,9 @@ static void add_gradient(const cot_fused *f, const part *p, const cot_fused_slot
     enum { BLOCKS = 2 };
     for (size_t b = 0; b < p->blocks; b += BLOCKS) {
         const size_t left = p->unit->n - b * L;
-        f->kernels->weights(slots, left < BLOCKS * L ? left : BLOCKS * L, tokens + b * L * T * f->D,
-                            weights + weights_at(p, b), rows + b * slots->slots * slots->H * L,
-                            gradient);
+        f->kernels->weights(slots, left < BLOCKS * L ? left : BLOCKS * L,
+                            tokens + b * L * T * f->row, f->row, weights + weights_at(p, b),
+                            rows + b * slots->slots * slots->H * L, gradient);
     }
 }
 

@@ -17,13 +17,17 @@
  * vectors well. */
 bool cot_fused_fits(const cot_moe_shape *shape, size_t grain);
 
+/** Numbers from a token of D numbers to the next with which each begins on a cache line, as the
+ * kernels read them fastest. */
+size_t cot_fused_row(size_t D);
+
 typedef struct cot_fused cot_fused;
 
-/** For the experts of the bank, which outlives it, and so many grains of at most `grain` samples.
- */
+/** For the experts of the bank, which outlives it, and so many grains of at most `grain` samples,
+ * whose tokens begin `row` numbers apart. */
 cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                             const cot_moe_shape *shape, size_t experts, size_t grains, size_t grain,
-                            cot_hidden_rows hidden);
+                            size_t row, cot_hidden_rows hidden);
 void cot_fused_destroy(cot_fused **fused);
 
 /** Take the n samples of a grain: tokens x [n,T,D], before its forward pass; and the gradients

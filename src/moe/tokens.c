@@ -56,6 +56,23 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
         k->lse[t] = all.max[t] + (cot_real)log((double)all.sum[t]);
 }
 
+/* This rank's tokens [here,T,D] among those of all [B,T]. */
+static void put_rows(const cot_tokens *k, const cot_real *from, cot_real *all)
+{
+    const size_t D = k->shape.D;
+    all += k->batch.begin * k->shape.T * k->row;
+    for (size_t t = 0; t < k->batch.here * k->shape.T; t++)
+        memcpy(all + t * k->row, from + t * D, D * sizeof *from);
+}
+
+static void normalize(const cot_tokens *k)
+{
+    const cot_real *x = cot_gather_rows(k->x);
+    for (size_t t = 0; t < k->batch.samples * k->shape.T; t++)
+        cot_normalize_rows(cot_router_l2_form(&k->options.router), 1, k->shape.D, x + t * k->row,
+                           k->xhat + t * k->row, k->x_inverse + t);
+}
+
 static void load_weights(cot_tokens *k)
 {
     if (k->way == COT_TOKENS_BY_SLOTS) cot_expert_bank_load(k->bank);
@@ -83,19 +100,15 @@ static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
 
 void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
-    const size_t T = k->shape.T;
-    const size_t D = k->shape.D;
     k->batch = cot_group_batch_of(k->comm, pass->samples, k->batching.grains, k->begins);
     const cot_grains *grains = &k->batch.group;
     k->first_in_batch = cot_grains_begin(grains);
     k->ledger = pass->ledger;
-    memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
+    put_rows(k, x, cot_gather_rows(k->x));
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     cot_gather_run(k->x, k->begins);
     cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
-    if (cot_router_normalizes(&k->options.router))
-        cot_normalize_rows(cot_router_l2_form(&k->options.router), k->batch.samples * T, D,
-                           cot_gather_rows(k->x), k->xhat, k->x_inverse);
+    if (cot_router_normalizes(&k->options.router)) normalize(k);
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     load_weights(k);
     for (size_t g = grains->first; g < grains->end; g++) forward_grain(k, g, pass->noise);
@@ -121,7 +134,7 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
     const size_t begin = k->batch.begin;
     const size_t here = k->batch.here;
     cot_real *marks = cot_gather_rows(k->marks) + begin * 2 * T;
-    memcpy(cot_gather_rows(k->dy) + begin * T * D, dy, here * T * D * sizeof *dy);
+    put_rows(k, dy, cot_gather_rows(k->dy));
     for (size_t i = 0; i < here; i++)
         for (size_t t = 0; t < T; t++) {
             size_t token = i * T + t;
@@ -221,8 +234,10 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
     else
         memcpy(dx, dmixed, tokens * D * sizeof *dx);
     if (cot_router_normalizes(&k->options.router))
-        cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), tokens, D,
-                                    k->xhat + begin * D, k->x_inverse + begin, dxhat, dx);
+        for (size_t t = 0; t < tokens; t++)
+            cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), 1, D,
+                                        k->xhat + (begin + t) * k->row, k->x_inverse + begin + t,
+                                        dxhat + t * D, dx + t * D);
 }
 
 static void begin_trees(cot_tokens *k)
@@ -249,16 +264,6 @@ static void finish_trees(cot_tokens *k)
     }
 }
 
-static void take_gradients(cot_tokens *k)
-{
-    const cot_grains *grains = &k->batch.group;
-    for (size_t g = grains->first; g < grains->end; g++) {
-        const tokens_unit u = tokens_unit_of(k, g);
-        tokens_take_gradients(k, &u);
-    }
-    cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
-}
-
 /* All grains, while the run's weights and their gradients are in the cache. */
 static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
 {
@@ -266,6 +271,7 @@ static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
     cot_projected *projected = k->blocks[run->block].projected;
     for (size_t g = grains->first; g < grains->end; g++) {
         const tokens_unit u = tokens_unit_of(k, g);
+        if (run == k->runs) tokens_take_gradients(k, &u);
         tokens_run_backward(k, &u, run, g == grains->first, wanted);
     }
     if (projected != NULL)
@@ -278,7 +284,6 @@ void cot_tokens_backward(cot_tokens *k, const cot_real *dy, cot_real *dx)
 {
     const bool wanted = dx != NULL;
     tell_gradients(k, dy);
-    take_gradients(k);
     if (wanted) begin_trees(k);
     for (size_t r = 0; r < k->run_count; r++) backward_run(k, &k->runs[r], wanted);
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);

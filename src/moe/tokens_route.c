@@ -24,8 +24,8 @@ static void make_logits(const cot_tokens *k, const tokens_unit *u)
     for (size_t b = 0; b < k->block_count; b = columns_end(k, b)) {
         size_t slot = k->blocks[b].slot;
         cot_gemm(COT_N, COT_N, u->tokens, slots_of(k, b, columns_end(k, b)), D, tokens_scale_of(k),
-                 tokens_xhat_of(k, u->first), D, k->phi_hat + slot, k->slots, 0, k->logits + slot,
-                 k->slots);
+                 tokens_xhat_of(k, u->first), k->row, k->phi_hat + slot, k->slots, 0,
+                 k->logits + slot, k->slots);
     }
 }
 
@@ -132,6 +132,6 @@ void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *
 {
     const size_t D = k->shape.D;
     const cot_real *dlogits = k->combine + tokens_weights_at(k, u, run);
-    cot_gemm(COT_T, COT_N, D, run->slots, u->tokens, 1, tokens_xhat_of(k, u->first), D, dlogits,
-             run->slots, first ? 0 : 1, k->dphi_hat + run->slot, k->slots);
+    cot_gemm(COT_T, COT_N, D, run->slots, u->tokens, 1, tokens_xhat_of(k, u->first), k->row,
+             dlogits, run->slots, first ? 0 : 1, k->dphi_hat + run->slot, k->slots);
 }

@@ -107,7 +107,7 @@ static void to_leaves(cot_tokens *k, const tokens_unit *u, const tokens_run *run
 
 static const cot_real *dy_of(const cot_tokens *k, const tokens_unit *u)
 {
-    return cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
+    return cot_gather_rows(k->dy) + u->first * k->shape.T * k->row;
 }
 
 void tokens_take(cot_tokens *k, const tokens_unit *u)

@@ -197,11 +197,12 @@ enum { FUSED_EXPERTS = 16, FUSED_GRAINS = 4 };
 /* A block of experts for some grains, as in a step. */
 static void prepare_fused(subject *s)
 {
-    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
+    const size_t row = cot_fused_row(s->n);
+    const size_t tokens = s->m * COT_FUSED_TOKENS * row;
     s->units = (size_t)FUSED_EXPERTS * FUSED_GRAINS;
     prepare_bank(s, COT_FUSED_TOKENS, FUSED_EXPERTS);
     s->fused = cot_fused_create(s->bank, COT_RELU, &s->shape, FUSED_EXPERTS, FUSED_GRAINS, s->m,
-                                COT_HIDDEN_KEPT);
+                                row, COT_HIDDEN_KEPT);
     for (size_t g = 0; g < FUSED_GRAINS; g++) {
         cot_fused_take_tokens(s->fused, g, s->m, operand(s, tokens));
         cot_fused_take_gradients(s->fused, g, s->m, operand(s, tokens));
@@ -210,7 +211,7 @@ static void prepare_fused(subject *s)
 
 static void run_fused(subject *s)
 {
-    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
+    const size_t tokens = s->m * COT_FUSED_TOKENS * cot_fused_row(s->n);
     const size_t weights = s->m * COT_FUSED_TOKENS * FUSED_EXPERTS;
     s->next = s->next_result = 0;
     for (size_t g = 0; g < FUSED_GRAINS; g++) {

@@ -56,7 +56,9 @@ fused_problem fused_problem_of(const fused_arrays *a, cot_fused_slots s, size_t 
                                bool adds)
 {
     const cot_real *bias = biased ? a->bias : NULL;
-    return (fused_problem){s, n, adds, a->x, a->w, a->matrix, bias, bias, a->hidden, a->before};
+    const size_t row = s.D + n % (1 + FUSED_MOST_ROW - FUSED_MOST_D);
+    return (fused_problem){s,         n,    row,  adds,      a->x,     a->w,
+                           a->matrix, bias, bias, a->hidden, a->before};
 }
 
 /* ---- the kernels ---- */
@@ -114,7 +116,7 @@ static void run_weights(const cot_fused_kernels *k, const fused_problem *p, cot_
                         cot_real *unused)
 {
     (void)unused;
-    k->weights(&p->s, p->n, p->x, p->w, p->hidden, dweights);
+    k->weights(&p->s, p->n, p->x, p->row, p->w, p->hidden, dweights);
 }
 
 const fused_kernel fused_kernels[FUSED_KERNELS] = {

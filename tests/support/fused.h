@@ -19,11 +19,12 @@ size_t fused_sets(fused_set list[FUSED_SETS]);
 /* ---- what kernels work on ---- */
 
 enum { FUSED_MOST_D = 67, FUSED_MOST_P = 3, FUSED_MOST_EXPERTS = 3, FUSED_MOST_SAMPLES = 40 };
+enum { FUSED_MOST_ROW = FUSED_MOST_D + 13 };
 
-/** Numbers in an array: samples [n,T,D] are the most; padding is wider than any vector. */
+/** Numbers in an array: samples [n,T,row] are the most; padding is wider than any vector. */
 enum {
     FUSED_PADDING = 19,
-    FUSED_COUNT = FUSED_MOST_SAMPLES * COT_FUSED_TOKENS * FUSED_MOST_D + 2 * FUSED_PADDING
+    FUSED_COUNT = FUSED_MOST_SAMPLES * COT_FUSED_TOKENS * FUSED_MOST_ROW + 2 * FUSED_PADDING
 };
 
 /** Arrays [FUSED_COUNT]: what goes in, what results are before, and room for them, twice. */
@@ -39,7 +40,8 @@ void fused_release(fused_arrays *arrays);
 /** W1 and W2 are the same numbers here, and so are x and dy, hidden rows and their gradients. */
 typedef struct fused_problem {
     cot_fused_slots s;
-    size_t n; /**< samples, for `weights` alone: the others have one full block */
+    size_t n;   /**< samples, for `weights` alone: the others have one full block */
+    size_t row; /**< from a token to the next, for `weights` alone */
     bool adds;
     const cot_real *x, *w, *matrix, *b1, *b2, *hidden;
     const cot_real *before; /**< what results are, with the padding on both sides */

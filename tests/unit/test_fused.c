@@ -156,11 +156,11 @@ static number ddispatch_wanted(const fused_problem *p, size_t i)
     return dw_of(p, i, dslot);
 }
 
-/* What a sample [T,D] as it came is mixed to, with weights [T,lanes] from its own lane on. */
+/* What a sample as it came is mixed to, with weights [T,lanes] from its own lane on. */
 static number mixed_sample(const fused_problem *p, const cot_real *x, const cot_real *w, size_t d)
 {
     number sum = {0};
-    for (size_t t = 0; t < T; t++) add_product(&sum, exact(w[t * L]), exact(x[t * p->s.D + d]));
+    for (size_t t = 0; t < T; t++) add_product(&sum, exact(w[t * L]), exact(x[t * p->row + d]));
     return sum;
 }
 
@@ -174,8 +174,9 @@ static number dweights_wanted(const fused_problem *p, size_t i)
     for (size_t slot = expert * s->P; slot < (expert + 1) * s->P; slot++)
         for (size_t k = 0; k < p->n; k++) {
             const size_t at = k / L * s->slots + slot; /* slots have all blocks apart */
-            add_product(&sum, exact(p->hidden[(at * s->H + h) * L + k % L]),
-                        mixed_sample(p, p->x + k * T * s->D, p->w + at * T * L + k % L, i % s->D));
+            add_product(
+                &sum, exact(p->hidden[(at * s->H + h) * L + k % L]),
+                mixed_sample(p, p->x + k * T * p->row, p->w + at * T * L + k % L, i % s->D));
         }
     return sum;
 }

@@ -173,7 +173,7 @@ static void try_samples(const fused_kernel *k, const fused_set *set, const fused
     fused_begin(p, a->others);
     for (size_t i = 0; i < p->n; i++) {
         fused_problem one = sample_of(p, i, 0, room);
-        one.x += i * T * D;
+        one.x += i * T * p->row;
         fused_run(k, set, &one, (size_t[2]){0}, a->others);
     }
     assert_same_bits(a->others[0], a->results[0], FUSED_COUNT);
