@@ -50,6 +50,24 @@ told 0.72 0 "14 of 14 goals are met"
 told 0.65 1 "share of the peak, vision at least 0.7 0.650 MISSED"
 told 0.65 1 "13 of 14 goals are met"
 
+# Stopped while the grid measures, it ends what runs, through the grid and mpirun.
+cat >"$scratch/endless" <<'END'
+#!/usr/bin/env bash
+echo $$ >"$STARTED.$OMPI_COMM_WORLD_RANK"
+exec sleep 300
+END
+chmod +x "$scratch/endless"
+COTERIE="$scratch/endless" STARTED="$scratch/started" "$goals" any.yaml --only grid >"$scratch/out" 2>&1 &
+stopped=$!
+timeout 60 bash -c 'until [ -s "$0" ]; do sleep 0.1; done' "$scratch/started.0" || fail "the grid did not start: $(cat "$scratch/out")"
+kill -TERM "$stopped"
+got=0
+wait "$stopped" || got=$?
+[ "$got" = 143 ] || fail "ended with $got, not 143, when it was stopped"
+for rank in "$scratch"/started.*; do # gone, or waiting for its parent to notice
+    [[ "$(ps -o stat= -p "$(cat "$rank")" || true)" =~ ^(Z.*)?$ ]] || fail "rank ${rank##*.} still runs"
+done
+
 # refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
 refused() {
     local code="$1" text="$2" got=0

@@ -25,21 +25,27 @@ def find_program():
     return found
 
 
-def reason(done):
+def reason(output, errors):
     """The line that says what is wrong: an error; what mpirun says between lines of dashes; or what
     was said last."""
-    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
-    errors = [line.split(": error: ", 1)[1] for line in said if ": error: " in line]
+    said = (errors.strip() or output.strip() or "it said nothing").splitlines()
+    found = [line.split(": error: ", 1)[1] for line in said if ": error: " in line]
     rules = [i for i, line in enumerate(said[:-1]) if line and not line.strip("-")]
-    return errors[0] if errors else said[rules[0] + 1] if rules else said[-1]
+    return found[0] if found else said[rules[0] + 1] if rules else said[-1]
 
 
 def run_program(launcher, program, *arguments):
-    """What it prints, run by the words of `launcher`."""
+    """What it prints, run by the words of `launcher`. Who is stopped meanwhile stops it too, and
+    waits, so that it can end what it started."""
     words = [*launcher, program, *map(str, arguments)]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False)
-    if done.returncode != 0:
-        raise Failure(f"{Path(program).name} {arguments[0]}: {reason(done)}",
-                      max(done.returncode, 1))
-    return done.stdout
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise Failure(f"{Path(program).name} {arguments[0]}: {reason(output, errors)}",
+                      max(process.returncode, 1))
+    return output
