@@ -11,7 +11,7 @@ struct cot_shared {
     MPI_Comm comm;
     MPI_Win window; /* MPI_WIN_NULL in a sketch */
     void *base;
-    size_t bytes; /* that this rank brought */
+    size_t bytes; /* that this rank brought, and the first what alignment takes */
 };
 
 /* Whether all ranks got their memory. */
@@ -29,7 +29,8 @@ static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
     return good != 0;
 }
 
-/* MPI puts the array anywhere in a cache line; at the same place in every rank's. */
+/* MPI begins the array anywhere in a cache line, but at the same place of it on every rank: pages are
+ * mapped whole. */
 static void *aligned(void *base)
 {
     const size_t beyond = (uintptr_t)base % COT_ALIGNMENT;

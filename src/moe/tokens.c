@@ -264,7 +264,8 @@ static void finish_trees(cot_tokens *k)
     }
 }
 
-/* All grains, while the run's weights and their gradients are in the cache. */
+/* All grains, while the run's weights and their gradients are in the cache. The first run takes the
+ * gradients of a grain's outputs, just before it uses them. */
 static void backward_run(cot_tokens *k, const tokens_run *run, bool wanted)
 {
     const cot_grains *grains = &k->batch.group;
