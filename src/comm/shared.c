@@ -29,8 +29,8 @@ static bool allocate(MPI_Comm comm, size_t bytes, MPI_Win *window)
     return good != 0;
 }
 
-/* MPI begins the array anywhere in a cache line, but at the same place of it on every rank: pages are
- * mapped whole. */
+/* MPI begins the array anywhere in a cache line, but at the same place of it on every rank: pages
+ * are mapped whole. */
 static void *aligned(void *base)
 {
     const size_t beyond = (uintptr_t)base % COT_ALIGNMENT;
