@@ -7,6 +7,14 @@
  * next. For that, sixteen samples lie side by side in the lanes of vectors ("lanes" below), and one
  * weight of an expert meets all of them.
  *
+ * The weights that mix a sample's tokens into a slot sum to 1 over the tokens (those of combine
+ * once they are divided by their sum). So tokens are held apart, as differences to the last one,
+ *
+ *     z[t] = x[t] - x[T-1] for t < T - 1,  z[T-1] = x[T-1],
+ *     sum_t w[t] x[t] = z[T-1] + sum_{t<T-1} w[t] z[t],
+ *
+ * which saves a multiply-add of each number of a slot.
+ *
  * A batch's numbers are in lanes as [blocks of samples][...][COT_FUSED_LANES], with 0 for samples
  * that there are not. Every sum of a sample is its own, in an order that no other sample, slot or
  * expert has a part in, so it has the same bits in any company. */
@@ -32,26 +40,27 @@ typedef struct cot_fused_slots {
 } cot_fused_slots;
 
 typedef struct cot_fused_kernels {
-    /* hidden = W1^T sum_t w[t] x[t] + b1, with x [D,T,lanes]. */
-    void (*hidden)(const cot_fused_slots *s, const cot_real *x, const cot_real *w,
+    /* hidden = W1^T mixed + b1, where mixed = z[T-1] + sum_{t<T-1} w[t] z[t], with z [D,T,lanes].
+     */
+    void (*hidden)(const cot_fused_slots *s, const cot_real *z, const cot_real *w,
                    const cot_real *w1, const cot_real *b1, cot_real *hidden);
     /* y[t] += the sum over slots of w[t] (W2^T hidden + b2), y [D,T,lanes]; from 0 unless `adds`.
      */
     void (*outputs)(const cot_fused_slots *s, const cot_real *w, const cot_real *w2,
                     const cot_real *b2, const cot_real *hidden, bool adds, cot_real *y);
-    /* dw[t] = dy[t] . (W2^T hidden + b2),  dhidden = W2 sum_t w[t] dy[t], with dy [D,T,lanes]. */
-    void (*outputs_backward)(const cot_fused_slots *s, const cot_real *dy, const cot_real *w,
+    /* dw[t] = dy[t] . (W2^T hidden + b2),  dhidden = W2 mixed, with dz [D,T,lanes] of dy. */
+    void (*outputs_backward)(const cot_fused_slots *s, const cot_real *dz, const cot_real *w,
                              const cot_real *w2, const cot_real *b2, const cot_real *hidden,
                              cot_real *dw, cot_real *dhidden);
-    /* dw[t] = x[t] . W1 dhidden and, unless dx is NULL, dx[t] += the sum over slots of
-     * w[t] W1 dhidden, from 0 unless `adds`. */
-    void (*inputs_backward)(const cot_fused_slots *s, const cot_real *x, const cot_real *w,
+    /* dw[t] = (x[t] - x[T-1]) . W1 dhidden, all that a softmax over tokens asks for, and, unless dx
+     * is NULL, dx[t] += the sum over slots of w[t] W1 dhidden, from 0 unless `adds`. */
+    void (*inputs_backward)(const cot_fused_slots *s, const cot_real *z, const cot_real *w,
                             const cot_real *w1, const cot_real *dhidden, bool adds, cot_real *dw,
                             cot_real *dx);
     /* dweights [experts,H,D] += the sum over the expert's slots, and for each over n samples, of
-     * hidden (sum_t w[t] x[t])^T: x [n,T,D] is as it came, its tokens `row` numbers apart; w and
-     * hidden have a block of samples after the other. */
-    void (*weights)(const cot_fused_slots *s, size_t n, const cot_real *x, size_t row,
+     * hidden mixed^T: z [n,T,D] is in rows, of tokens `row` numbers apart; w and hidden have a
+     * block of samples after the other. */
+    void (*weights)(const cot_fused_slots *s, size_t n, const cot_real *z, size_t row,
                     const cot_real *w, const cot_real *hidden, cot_real *dweights);
     /* Numbers x[i,c] at x[i * row + c] of n samples into lanes [cols] that lie `col` apart, and
      * back. */

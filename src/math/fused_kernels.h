@@ -8,7 +8,7 @@ enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES, MOST = COT_FUSED_HIDDEN };
 /* The arguments of a kernel; fused.h tells which it has. */
 typedef struct job {
     const cot_fused_slots *slots;
-    const cot_real *x, *w, *matrix, *bias, *hidden;
+    const cot_real *z, *w, *matrix, *bias, *hidden;
     cot_real *y, *to_w, *to_hidden;
     size_t n, row;
     bool adds;
@@ -111,6 +111,16 @@ COT_INLINE cot_vec dot(int count, const cot_vec *x, const cot_vec *y)
     return sum[0];
 }
 
+/* z[T-1] + sum_{t<T-1} w[t] z[t] */
+COT_INLINE cot_vec mixed(const cot_vec *w, const cot_vec *z)
+{
+    if (TWO_SUMS) return cot_vec_multiply_add(w[0], z[0], z[T - 1]) + dot(T - 2, w + 1, z + 1);
+    cot_vec sum = z[T - 1];
+    COT_UNROLL
+    for (int t = 0; t < T - 1; t++) sum = cot_vec_multiply_add(w[t], z[t], sum);
+    return sum;
+}
+
 /* y[i] += a x[i] */
 COT_INLINE void add_scaled(int count, cot_vec a, const cot_vec *x, cot_vec *y)
 {
@@ -145,25 +155,25 @@ COT_INLINE const cot_real *matrix_of(int H, const job *j, size_t slot)
 COT_INLINE void hidden_of(int H, const job *j, size_t lane, size_t slot)
 {
     const cot_real *w1 = matrix_of(H, j, slot);
-    cot_vec ws[T], sum[MOST];
-    load(T, j->w + weights_at(slot, lane), ws);
+    cot_vec ws[T - 1], sum[MOST];
+    load(T - 1, j->w + weights_at(slot, lane), ws);
     if (j->bias != NULL)
         spread(H, j->bias + expert_of(j, slot) * (size_t)H, 1, sum);
     else
         clear(H, sum);
     for (size_t d = 0; d < j->slots->D; d++) {
-        cot_vec xs[T], w1s[MOST];
-        load(T, j->x + d * T * L + lane, xs);
+        cot_vec zs[T], w1s[MOST];
+        load(T, j->z + d * T * L + lane, zs);
         spread(H, w1 + d * (size_t)H, 1, w1s);
-        add_scaled(H, dot(T, ws, xs), w1s, sum);
+        add_scaled(H, mixed(ws, zs), w1s, sum);
     }
     store(H, sum, j->to_hidden + hidden_at(H, slot, lane));
 }
 
-static void run_hidden(const cot_fused_slots *s, const cot_real *x, const cot_real *w,
+static void run_hidden(const cot_fused_slots *s, const cot_real *z, const cot_real *w,
                        const cot_real *w1, const cot_real *b1, cot_real *to)
 {
-    const job j = {.slots = s, .x = x, .w = w, .matrix = w1, .bias = b1, .to_hidden = to};
+    const job j = {.slots = s, .z = z, .w = w, .matrix = w1, .bias = b1, .to_hidden = to};
     for_all_slots(hidden_of, &j);
 }
 
@@ -236,18 +246,20 @@ COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j
 {
     const size_t D = j->slots->D;
     const cot_real *w2 = matrix_of(H, j, slot);
-    cot_vec ws[T], hs[MOST], dws[T], dhs[MOST];
-    load(T, j->w + weights_at(slot, lane), ws);
+    cot_vec ws[T - 1], hs[MOST], dws[T], dhs[MOST];
+    load(T - 1, j->w + weights_at(slot, lane), ws);
     load(H, j->hidden + hidden_at(H, slot, lane), hs);
     clear(T, dws);
     clear(H, dhs);
     for (size_t d = 0; d < D; d++) {
-        cot_vec dys[T], w2s[MOST];
-        load(T, j->x + d * T * L + lane, dys);
+        cot_vec dzs[T], w2s[MOST];
+        load(T, j->z + d * T * L + lane, dzs);
         spread(H, w2 + d, D, w2s);
-        if (to_w) add_scaled(T, output(H, j, slot, d, w2s, hs), dys, dws);
-        if (to_hidden) add_scaled(H, dot(T, ws, dys), w2s, dhs);
+        if (to_w) add_scaled(T, output(H, j, slot, d, w2s, hs), dzs, dws);
+        if (to_hidden) add_scaled(H, mixed(ws, dzs), w2s, dhs);
     }
+    COT_UNROLL
+    for (int t = 0; t < T - 1; t++) dws[t] += dws[T - 1]; /* of dy, from those of dz */
     if (to_w) store(T, dws, j->to_w + weights_at(slot, lane));
     if (to_hidden) store(H, dhs, j->to_hidden + hidden_at(H, slot, lane));
 }
@@ -262,12 +274,12 @@ COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slo
     }
 }
 
-static void run_outputs_backward(const cot_fused_slots *s, const cot_real *dy, const cot_real *w,
+static void run_outputs_backward(const cot_fused_slots *s, const cot_real *dz, const cot_real *w,
                                  const cot_real *w2, const cot_real *b2, const cot_real *hidden,
                                  cot_real *dw, cot_real *dhidden)
 {
     const job j = {.slots = s,
-                   .x = dy,
+                   .z = dz,
                    .w = w,
                    .matrix = w2,
                    .bias = b2,
@@ -286,11 +298,11 @@ COT_INLINE void inputs_backward_of(int H, const job *j, size_t lane, size_t slot
     load(H, j->hidden + hidden_at(H, slot, lane), dhs);
     clear(T, dws);
     for (size_t d = 0; d < j->slots->D; d++) {
-        cot_vec xs[T], w1s[MOST];
-        load(T, j->x + d * T * L + lane, xs);
+        cot_vec zs[T - 1], w1s[MOST];
+        load(T - 1, j->z + d * T * L + lane, zs);
         spread(H, w1 + d * (size_t)H, 1, w1s);
         cot_vec dslot = dot(H, w1s, dhs);
-        add_scaled(T, dslot, xs, dws);
+        add_scaled(T - 1, dslot, zs, dws);
         if (j->y == NULL) continue;
         cot_real *dx = j->y + d * T * L + lane;
         cot_vec dxs[T];
@@ -304,12 +316,12 @@ COT_INLINE void inputs_backward_of(int H, const job *j, size_t lane, size_t slot
     store(T, dws, j->to_w + weights_at(slot, lane));
 }
 
-static void run_inputs_backward(const cot_fused_slots *s, const cot_real *x, const cot_real *w,
+static void run_inputs_backward(const cot_fused_slots *s, const cot_real *z, const cot_real *w,
                                 const cot_real *w1, const cot_real *dhidden, bool adds,
                                 cot_real *dw, cot_real *dx)
 {
     const job j = {.slots = s,
-                   .x = x,
+                   .z = z,
                    .w = w,
                    .matrix = w1,
                    .hidden = dhidden,
@@ -329,21 +341,19 @@ COT_INLINE size_t columns_of(size_t H)
 }
 
 /* What one sample adds to H rows and some vectors of columns, of which the last may be cut. */
-COT_INLINE void add_sample(int H, int cols, const cot_real *x, size_t row, const cot_real *w,
+COT_INLINE void add_sample(int H, int cols, const cot_real *z, size_t row, const cot_real *w,
                            const cot_real *h, cot_vec_end last, cot_vec sum[MOST][4])
 {
     cot_vec in[4];
     COT_UNROLL
-    for (int t = 0; t < T; t++) {
+    for (int i = 0; i < T; i++) {
+        const int t = (i + T - 1) % T; /* from the last on, whose weight is 1 */
         const cot_vec weight = cot_vec_all(w[t * L]);
         COT_UNROLL
         for (int v = 0; v < cols; v++) {
-            const cot_real *at = x + (size_t)t * row + v * COT_VEC;
-            cot_vec xs = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
-            if (t == 0)
-                in[v] = weight * xs;
-            else
-                in[v] = cot_vec_multiply_add(weight, xs, in[v]);
+            const cot_real *at = z + (size_t)t * row + v * COT_VEC;
+            cot_vec zs = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
+            in[v] = t == T - 1 ? zs : cot_vec_multiply_add(weight, zs, in[v]);
         }
     }
     COT_UNROLL
@@ -368,7 +378,7 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
 {
     const size_t D = j->slots->D;
     cot_real *to = j->y + expert_of(j, slot) * (size_t)H * D + d;
-    const cot_real *x = j->x + d;
+    const cot_real *z = j->z + d;
     cot_vec sum[MOST][4];
     COT_UNROLL
     for (int k = 0; k < H; k++) {
@@ -383,8 +393,8 @@ COT_INLINE void add_columns(int H, int cols, const job *j, size_t d, size_t slot
         const size_t samples = j->n - i < L ? j->n - i : L;
         const cot_real *w = j->w + weights_at(slot, 0);
         const cot_real *h = j->hidden + hidden_at(H, slot, 0);
-        for (size_t lane = 0; lane < samples; lane++, x += T * j->row)
-            add_sample(H, cols, x, j->row, w + lane, h + lane, last, sum);
+        for (size_t lane = 0; lane < samples; lane++, z += T * j->row)
+            add_sample(H, cols, z, j->row, w + lane, h + lane, last, sum);
     }
     COT_UNROLL
     for (int k = 0; k < H; k++) {
@@ -423,10 +433,10 @@ COT_INLINE void weights_of(int H, const job *j, size_t strip, size_t slot)
 
 /* Strip by strip, so that the samples' numbers of these columns stay in the first-level cache from
  * slot to slot. */
-static void run_weights(const cot_fused_slots *s, size_t n, const cot_real *x, size_t row,
+static void run_weights(const cot_fused_slots *s, size_t n, const cot_real *z, size_t row,
                         const cot_real *w, const cot_real *hidden, cot_real *dweights)
 {
-    const job j = {.slots = s, .x = x, .row = row, .w = w, .hidden = hidden, .n = n, .y = dweights};
+    const job j = {.slots = s, .z = z, .row = row, .w = w, .hidden = hidden, .n = n, .y = dweights};
     const size_t width = columns_of(s->H) * COT_VEC;
     const size_t strips = (s->D + width - 1) / width;
     for (size_t strip = 0; strip < strips; strip++)

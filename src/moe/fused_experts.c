@@ -14,17 +14,20 @@ struct cot_fused {
     cot_activation activation;
     cot_hidden_rows hidden;
     size_t D, H, P;
-    size_t row;       /* from a token to the next, where they come from */
-    size_t slots;     /* of all experts */
-    size_t blocks;    /* of samples in a grain, at most */
-    size_t at_once;   /* experts */
-    cot_real *x, *dy; /* [grains,blocks,D,T,L] */
-    cot_real *pre;    /* [grains,slots,blocks,H,L], or of the experts at work */
+    size_t row;     /* from a token to the next in rows: whole cache lines */
+    size_t slots;   /* of all experts */
+    size_t grain;   /* samples, at most */
+    size_t blocks;  /* of samples in a grain, at most */
+    size_t at_once; /* experts */
+    /* Tokens and gradients of outputs, apart: in lanes and in rows. */
+    cot_real *x, *dy;           /* [grains,blocks,D,T,L] */
+    cot_real *x_rows, *dy_rows; /* [grains,grain,T,row] */
+    cot_real *pre;              /* [grains,slots,blocks,H,L], or of the experts at work */
     /* Of the experts at work: */
     cot_real *dispatch, *combine, *ddispatch, *dcombine; /* [blocks,slots,T,L] */
+    cot_real *sums;                                      /* [blocks,slots,L] of combine weights */
     cot_real *post, *dhidden;                            /* [blocks,slots,H,L] */
     cot_real *y;                                         /* [blocks,D,T,L]: N or dX */
-    cot_real *ones; /* [blocks,slots,L], hidden rows whose weights are b2; NULL without */
 };
 
 static size_t blocks_of(size_t samples)
@@ -39,12 +42,6 @@ bool cot_fused_fits(const cot_moe_shape *shape, size_t grain)
            4 * lanes <= 5 * grain;
 }
 
-size_t cot_fused_row(size_t D)
-{
-    const size_t line = COT_ALIGNMENT / sizeof(cot_real);
-    return (D + line - 1) / line * line;
-}
-
 /* As many experts as a part of the second-level cache holds, with their gradients. */
 static size_t experts_at_once(const cot_fused *f, size_t experts)
 {
@@ -56,8 +53,9 @@ static size_t experts_at_once(const cot_fused *f, size_t experts)
 
 cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                             const cot_moe_shape *shape, size_t experts, size_t grains, size_t grain,
-                            size_t row, cot_hidden_rows hidden)
+                            cot_hidden_rows hidden)
 {
+    const size_t line = COT_ALIGNMENT / sizeof(cot_real);
     cot_fused *f = cot_alloc(1, sizeof *f);
     *f = (cot_fused){.kernels = cot_fused_kernels_chosen(),
                      .bank = bank,
@@ -67,8 +65,9 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                      .D = shape->D,
                      .H = shape->H,
                      .P = shape->P,
-                     .row = row,
+                     .row = (shape->D + line - 1) / line * line,
                      .slots = experts * shape->P,
+                     .grain = grain,
                      .blocks = blocks_of(grain)};
     f->at_once = experts_at_once(f, experts);
     const size_t samples = f->blocks * L;
@@ -76,6 +75,8 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
     const size_t rows = samples * f->at_once * f->P;
     f->x = cot_alloc(grains * tokens, sizeof(cot_real));
     f->dy = cot_alloc(grains * tokens, sizeof(cot_real));
+    f->x_rows = cot_alloc(grains * grain * T * f->row, sizeof(cot_real));
+    f->dy_rows = cot_alloc(grains * grain * T * f->row, sizeof(cot_real));
     f->y = cot_alloc(tokens, sizeof(cot_real));
     f->pre = cot_alloc(hidden == COT_HIDDEN_KEPT ? grains * samples * f->slots * f->H : rows * f->H,
                        sizeof(cot_real));
@@ -85,10 +86,7 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
     f->combine = cot_alloc(rows * T, sizeof(cot_real));
     f->ddispatch = cot_alloc(rows * T, sizeof(cot_real));
     f->dcombine = cot_alloc(rows * T, sizeof(cot_real));
-    if (f->params.b2 != NULL) {
-        f->ones = cot_alloc(rows, sizeof(cot_real));
-        cot_fill(rows, 1, f->ones);
-    }
+    f->sums = cot_alloc(rows, sizeof(cot_real));
     return f;
 }
 
@@ -96,7 +94,7 @@ void cot_fused_destroy(cot_fused **fused)
 {
     cot_fused *f = *fused;
     if (f == NULL) return;
-    cot_free(f->ones);
+    cot_free(f->sums);
     cot_free(f->dcombine);
     cot_free(f->ddispatch);
     cot_free(f->combine);
@@ -105,6 +103,8 @@ void cot_fused_destroy(cot_fused **fused)
     cot_free(f->post);
     cot_free(f->pre);
     cot_free(f->y);
+    cot_free(f->dy_rows);
+    cot_free(f->x_rows);
     cot_free(f->dy);
     cot_free(f->x);
     cot_free(f);
@@ -149,14 +149,45 @@ static void give_back(const cot_fused *f, size_t n, size_t cols, const cot_real 
                                    x + (b * L * T + t) * row, T * row);
 }
 
+static cot_real *rows_of(const cot_fused *f, cot_real *rows, size_t grain)
+{
+    return rows + grain * f->grain * T * f->row;
+}
+
+/* Of each sample, its tokens x [T,D] to rows of differences to the last one, which stays. */
+COT_VECTOR_CLONES
+static void take_apart(size_t n, size_t D, const cot_real *x, size_t row, cot_real *rows)
+{
+    for (size_t i = 0; i < n; i++, x += T * D, rows += T * row) {
+        const cot_real *last = x + (T - 1) * D;
+        for (size_t t = 0; t < T - 1; t++)
+            for (size_t d = 0; d < D; d++) rows[t * row + d] = x[t * D + d] - last[d];
+        for (size_t d = 0; d < D; d++) rows[(T - 1) * row + d] = last[d];
+    }
+}
+
+/* Into lanes and rows, apart. */
+static void take_grain(const cot_fused *f, size_t grain, size_t n, const cot_real *x,
+                       cot_real *lanes, cot_real *rows)
+{
+    take_apart(n, f->D, x, f->row, rows_of(f, rows, grain));
+    take(f, n, f->D, rows_of(f, rows, grain), f->row, grain_of(f, lanes, grain), tokens_of(f));
+}
+
 void cot_fused_take_tokens(cot_fused *f, size_t grain, size_t n, const cot_real *x)
 {
-    take(f, n, f->D, x, f->row, grain_of(f, f->x, grain), tokens_of(f));
+    take_grain(f, grain, n, x, f->x, f->x_rows);
 }
 
 void cot_fused_take_gradients(cot_fused *f, size_t grain, size_t n, const cot_real *dy)
 {
-    take(f, n, f->D, dy, f->row, grain_of(f, f->dy, grain), tokens_of(f));
+    take_grain(f, grain, n, dy, f->dy, f->dy_rows);
+}
+
+const cot_real *cot_fused_tokens(const cot_fused *f, size_t grain, size_t *row)
+{
+    *row = f->row;
+    return rows_of(f, f->x_rows, grain);
 }
 
 /* Some of a unit's experts. */
@@ -250,9 +281,18 @@ void cot_fused_forward(cot_fused *f, const cot_fused_unit *unit, cot_real *numer
         for (size_t b = 0; b < p.blocks; b++)
             f->kernels->outputs(&p.slots, f->combine + weights_at(&p, b),
                                 value_of(f->params.w2, &p), value_of(f->params.b2, &p),
-                                f->post + hidden_at(&p, b), e > 0, f->y + b * tokens_of(f));
+                                f->post + hidden_at(&p, b), e > 0, numerators + b * tokens_of(f));
     }
-    give_back(f, unit->n, f->D, f->y, tokens_of(f), numerators, f->D);
+}
+
+cot_real *cot_fused_numerators(const cot_fused *f)
+{
+    return f->y;
+}
+
+void cot_fused_give_numerators(const cot_fused *f, size_t n, cot_real *numerators)
+{
+    give_back(f, n, f->D, f->y, tokens_of(f), numerators, f->D);
 }
 
 /* ---- backward ---- */
@@ -284,20 +324,44 @@ static void add_db1(const cot_fused *f, const part *p, cot_real *db1)
                     f->dhidden[hidden_at(p, i / L) + (slot * H + h) * L + i % L];
 }
 
-static void add_gradients(const cot_fused *f, const part *p, const cot_real *x, const cot_real *dy)
+static void add_gradients(const cot_fused *f, const part *p)
 {
     const cot_fused_slots bias = {f->D, 1, f->P, p->slots.slots};
+    const cot_real *x = rows_of(f, f->x_rows, p->unit->grain);
+    const cot_real *dy = rows_of(f, f->dy_rows, p->unit->grain);
     add_gradient(f, p, &p->slots, dy, f->combine, f->post, gradient_of(f->params.w2, p));
     add_gradient(f, p, &p->slots, x, f->dispatch, f->dhidden,
                  cot_expert_bank_dw1_transposed(f->bank, p->expert));
     if (f->params.b2 == NULL) return;
-    add_gradient(f, p, &bias, dy, f->combine, f->ones, gradient_of(f->params.b2, p));
+    add_gradient(f, p, &bias, dy, f->combine, f->sums, gradient_of(f->params.b2, p));
     add_db1(f, p, gradient_of(f->params.b1, p));
 }
 
-void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, const cot_real *x,
-                        const cot_real *dy, cot_real *dcombine, cot_real *ddispatch,
-                        cot_real *dtokens)
+/* Combine weights w [rows,T,L] to shares of their sums [rows,L] over the tokens. */
+COT_VECTOR_CLONES
+static void to_shares(size_t rows, cot_real *restrict w, cot_real *restrict sums)
+{
+    for (size_t i = 0; i < rows; i++, w += T * L, sums += L)
+        for (size_t l = 0; l < L; l++) {
+            sums[l] = 0;
+            for (size_t t = 0; t < T; t++) sums[l] += w[t * L + l];
+            const cot_real whole = sums[l] == 0 ? 1 : sums[l]; /* of a sample that there is not */
+            for (size_t t = 0; t < T; t++) w[t * L + l] /= whole;
+        }
+}
+
+/* Hidden rows [rows,H,L] times their slot's sum. */
+COT_VECTOR_CLONES
+static void scale_hidden(size_t rows, size_t H, const cot_real *restrict sums,
+                         cot_real *restrict hidden)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t h = 0; h < H; h++)
+            for (size_t l = 0; l < L; l++) hidden[(i * H + h) * L + l] *= sums[i * L + l];
+}
+
+void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, cot_real *dcombine,
+                        cot_real *ddispatch, cot_real *dtokens)
 {
     const cot_real *x_lanes = grain_of(f, f->x, unit->grain);
     const cot_real *dy_lanes = grain_of(f, f->dy, unit->grain);
@@ -305,8 +369,10 @@ void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, const cot_real
         const part p = part_of(f, unit, unit->expert + e);
         const cot_real *w1 = value_of(f->params.w1, &p);
         const cot_real *w2 = value_of(f->params.w2, &p);
+        const size_t rows = p.blocks * p.slots.slots;
         weights_to_lanes(f, &p, unit->dispatch, f->dispatch);
         weights_to_lanes(f, &p, unit->combine, f->combine);
+        to_shares(rows, f->combine, f->sums);
         if (f->hidden == COT_HIDDEN_RECOMPUTED) make_hidden(f, &p);
         cot_activate(f->activation, hidden_numbers(&p), pre_of(f, &p), f->post);
         for (size_t b = 0; b < p.blocks; b++)
@@ -314,6 +380,8 @@ void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, const cot_real
                 &p.slots, dy_lanes + b * tokens_of(f), f->combine + weights_at(&p, b), w2,
                 value_of(f->params.b2, &p), f->post + hidden_at(&p, b),
                 f->dcombine + weights_at(&p, b), f->dhidden + hidden_at(&p, b));
+        scale_hidden(rows, f->H, f->sums, f->post);
+        scale_hidden(rows, f->H, f->sums, f->dhidden);
         cot_activate_backward(f->activation, hidden_numbers(&p), pre_of(f, &p), f->dhidden,
                               f->dhidden);
         for (size_t b = 0; b < p.blocks; b++)
@@ -321,7 +389,7 @@ void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, const cot_real
                 &p.slots, x_lanes + b * tokens_of(f), f->dispatch + weights_at(&p, b), w1,
                 f->dhidden + hidden_at(&p, b), e > 0, f->ddispatch + weights_at(&p, b),
                 dtokens != NULL ? f->y + b * tokens_of(f) : NULL);
-        add_gradients(f, &p, x, dy);
+        add_gradients(f, &p);
         weights_from_lanes(f, &p, f->dcombine, dcombine);
         weights_from_lanes(f, &p, f->ddispatch, ddispatch);
     }

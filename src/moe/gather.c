@@ -35,14 +35,9 @@ struct cot_gather {
     int *counts, *displs;
 };
 
-bool cot_gather_is_local(const cot_comm *comm, size_t node_ranks)
-{
-    return comm->group_size == 1 || cot_nodes_are_one(comm->group, node_ranks);
-}
-
 static cot_shared *share(const cot_comm *comm, size_t bytes, size_t node_ranks)
 {
-    if (comm->group_size == 1 || !cot_gather_is_local(comm, node_ranks)) return NULL;
+    if (comm->group_size == 1 || !cot_nodes_are_one(comm->group, node_ranks)) return NULL;
     return cot_shared_create(comm->group, bytes);
 }
 

@@ -8,8 +8,6 @@
 #include <coterie/shard.h>
 #include <coterie/shared.h>
 
-#include <stdbool.h>
-
 /** Whose samples are whose, in one batch. */
 typedef struct cot_group_batch {
     const cot_comm *comm;
@@ -23,10 +21,6 @@ typedef struct cot_group_batch {
  * is the caller's memory. Not collective. */
 cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t grains,
                                    size_t *begins);
-
-/** Whether rows of the group stay in one rank's memory, or in one node's (nodes.h), which its ranks
- * share. */
-bool cot_gather_is_local(const cot_comm *comm, size_t node_ranks);
 
 typedef struct cot_gather cot_gather;
 

@@ -1,5 +1,7 @@
 #include "moe/partial.h"
 
+#include "math/fused.h"
+
 #include <coterie/memory.h>
 #include <coterie/softmax.h>
 #include <coterie/status.h>
@@ -13,9 +15,17 @@ static const cot_real lowest = -DBL_MAX;
 static const cot_real lowest = -FLT_MAX;
 #endif
 
+enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES, BLOCK = T * L }; /* tokens in lanes */
+
+/* Tokens that take up memory. */
+static size_t tokens_of(bool in_lanes, size_t tokens)
+{
+    return in_lanes ? (tokens + BLOCK - 1) / BLOCK * BLOCK : tokens;
+}
+
 void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width)
 {
-    cot_fill(tokens * width, 0, partial->numerators);
+    cot_fill(tokens_of(partial->in_lanes, tokens) * width, 0, partial->numerators);
     if (partial->max == NULL) return;
     cot_fill(tokens, lowest, partial->max);
     cot_fill(tokens, 0, partial->sum);
@@ -27,37 +37,59 @@ static void blend(size_t n, cot_real wa, cot_real wb, const cot_real *b, cot_rea
     for (size_t i = 0; i < n; i++) a[i] = wa * a[i] + wb * b[i];
 }
 
-enum { AT_ONCE = 32 }; /* tokens whose exponentials are computed together */
+/* One block, b and a [width,BLOCK]. */
+COT_VECTOR_CLONES
+static void blend_lanes(size_t width, const cot_real *restrict wa, const cot_real *restrict wb,
+                        const cot_real *restrict b, cot_real *restrict a)
+{
+    for (size_t d = 0; d < width; d++, a += BLOCK, b += BLOCK)
+        for (size_t i = 0; i < BLOCK; i++) a[i] = wa[i] * a[i] + wb[i] * b[i];
+}
 
+/* Where a token of a block is in its lanes. */
+static size_t lane_of(size_t token)
+{
+    return token % T * L + token / T;
+}
+
+/* Some tokens, at most a block, from token `first` on, which begins a block. */
 static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens,
                          size_t width)
 {
-    cot_real weights[2][AT_ONCE] = {{0}};
+    cot_real wa[BLOCK] = {0};
+    cot_real wb[BLOCK] = {0};
+    cot_real *to = a->numerators + first * width;
+    const cot_real *from = b->numerators + first * width;
     for (size_t i = 0; i < tokens; i++) {
+        size_t at = a->in_lanes ? lane_of(i) : i;
         cot_real *max = a->max + first + i;
         cot_real largest = *max > b->max[first + i] ? *max : b->max[first + i];
-        weights[0][i] = *max - largest;
-        weights[1][i] = b->max[first + i] - largest;
+        wa[at] = *max - largest;
+        wb[at] = b->max[first + i] - largest;
         *max = largest;
     }
-    cot_exp(tokens, weights[0], weights[0]);
-    cot_exp(tokens, weights[1], weights[1]);
+    cot_exp(tokens_of(a->in_lanes, tokens), wa, wa);
+    cot_exp(tokens_of(a->in_lanes, tokens), wb, wb);
     for (size_t i = 0; i < tokens; i++) {
-        size_t t = first + i;
-        blend(width, weights[0][i], weights[1][i], b->numerators + t * width,
-              a->numerators + t * width);
-        a->sum[t] = weights[0][i] * a->sum[t] + weights[1][i] * b->sum[t];
+        size_t at = a->in_lanes ? lane_of(i) : i;
+        cot_real *sum = a->sum + first + i;
+        *sum = wa[at] * *sum + wb[at] * b->sum[first + i];
     }
+    if (a->in_lanes)
+        blend_lanes(width, wa, wb, from, to);
+    else
+        for (size_t i = 0; i < tokens; i++)
+            blend(width, wa[i], wb[i], from + i * width, to + i * width);
 }
 
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width)
 {
     if (a->max == NULL) {
-        cot_add(tokens * width, b->numerators, a->numerators);
+        cot_add(tokens_of(a->in_lanes, tokens) * width, b->numerators, a->numerators);
         return;
     }
-    for (size_t t = 0; t < tokens; t += AT_ONCE)
-        merge_tokens(a, b, t, tokens - t < AT_ONCE ? tokens - t : AT_ONCE, width);
+    for (size_t t = 0; t < tokens; t += BLOCK)
+        merge_tokens(a, b, t, tokens - t < BLOCK ? tokens - t : BLOCK, width);
 }
 
 struct cot_partial_tree {
@@ -76,7 +108,9 @@ cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t w
     tree->stack = cot_alloc(tree->levels, sizeof *tree->stack);
     tree->stack[0] = *root;
     for (size_t i = 1; i < tree->levels; i++) {
-        tree->stack[i].numerators = cot_alloc(tokens * width, sizeof(cot_real));
+        tree->stack[i].in_lanes = root->in_lanes;
+        tree->stack[i].numerators =
+            cot_alloc(tokens_of(root->in_lanes, tokens) * width, sizeof(cot_real));
         if (root->max == NULL) continue;
         tree->stack[i].max = cot_alloc(tokens, sizeof(cot_real));
         tree->stack[i].sum = cot_alloc(tokens, sizeof(cot_real));

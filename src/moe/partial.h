@@ -12,30 +12,32 @@
 
 #include <coterie/real.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /** Of some tokens; max and sum are NULL for plain sums. */
 typedef struct cot_partial {
     cot_real *numerators; /**< [tokens,D] */
     cot_real *max, *sum;  /**< [tokens] */
+    bool in_lanes;        /**< numerators are [blocks of samples,D,T,lanes], as of math/fused.h */
 } cot_partial;
 
 /** A plain sum. */
 static inline cot_partial cot_partial_plain(cot_real *numerators)
 {
-    return (cot_partial){numerators, NULL, NULL};
+    return (cot_partial){.numerators = numerators};
 }
 
 /** What no slot at all would give. */
 void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width);
 
-/** a = a and b. */
+/** a = a and b, which lie alike. */
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width);
 
 typedef struct cot_partial_tree cot_partial_tree;
 
 /** For at most `leaves` leaves of at most `tokens` tokens of `width` numbers; the result will be in
- * `root`, which outlives it. */
+ * `root`, which outlives it, and leaves lie as it does. */
 cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t width,
                                           const cot_partial *root);
 

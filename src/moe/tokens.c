@@ -25,9 +25,9 @@ static void load_phi(const cot_tokens *k)
 
 static cot_partial part_of(const cot_tokens *k, size_t member)
 {
-    return (cot_partial){cot_parts_of(k->numerators, &k->batch, member),
-                         cot_parts_of(k->max, &k->batch, member),
-                         cot_parts_of(k->sum, &k->batch, member)};
+    return (cot_partial){.numerators = cot_parts_of(k->numerators, &k->batch, member),
+                         .max = cot_parts_of(k->max, &k->batch, member),
+                         .sum = cot_parts_of(k->sum, &k->batch, member)};
 }
 
 /* The members' parts of this rank's samples, by a tree in rank order, into the first's. */
@@ -56,21 +56,12 @@ static void finish_outputs(cot_tokens *k, cot_real *y)
         k->lse[t] = all.max[t] + (cot_real)log((double)all.sum[t]);
 }
 
-/* This rank's tokens [here,T,D] among those of all [B,T]. */
-static void put_rows(const cot_tokens *k, const cot_real *from, cot_real *all)
+static void normalize(const cot_tokens *k, const tokens_unit *u)
 {
-    const size_t D = k->shape.D;
-    all += k->batch.begin * k->shape.T * k->row;
-    for (size_t t = 0; t < k->batch.here * k->shape.T; t++)
-        memcpy(all + t * k->row, from + t * D, D * sizeof *from);
-}
-
-static void normalize(const cot_tokens *k)
-{
-    const cot_real *x = cot_gather_rows(k->x);
-    for (size_t t = 0; t < k->batch.samples * k->shape.T; t++)
-        cot_normalize_rows(cot_router_l2_form(&k->options.router), 1, k->shape.D, x + t * k->row,
-                           k->xhat + t * k->row, k->x_inverse + t);
+    const size_t token = u->first * k->shape.T;
+    const size_t at = token * k->shape.D;
+    cot_normalize_rows(cot_router_l2_form(&k->options.router), u->tokens, k->shape.D,
+                       cot_gather_rows(k->x) + at, k->xhat + at, k->x_inverse + token);
 }
 
 static void load_weights(cot_tokens *k)
@@ -86,8 +77,13 @@ static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
 {
     const tokens_unit u = tokens_unit_of(k, grain);
     const size_t token = u.first * k->shape.T;
-    const cot_partial root = {cot_parts_own(k->numerators) + token * k->shape.D,
-                              cot_parts_own(k->max) + token, cot_parts_own(k->sum) + token};
+    cot_real *numerators = cot_parts_own(k->numerators) + token * k->shape.D;
+    const cot_partial root = {.numerators =
+                                  k->fused != NULL ? cot_fused_numerators(k->fused) : numerators,
+                              .max = cot_parts_own(k->max) + token,
+                              .sum = cot_parts_own(k->sum) + token,
+                              .in_lanes = k->fused != NULL};
+    if (cot_router_normalizes(&k->options.router)) normalize(k, &u);
     tokens_weigh(k, &u, noise);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     tokens_take(k, &u);
@@ -95,21 +91,22 @@ static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
     cot_partial_tree_set_root(k->outputs, &root);
     for (size_t r = 0; r < k->run_count; r++) tokens_run_forward(k, &u, &k->runs[r]);
     cot_partial_tree_finish(k->outputs, u.tokens);
+    if (root.in_lanes) cot_fused_give_numerators(k->fused, u.n, numerators);
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
 }
 
 void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
+    const size_t T = k->shape.T;
+    const size_t D = k->shape.D;
     k->batch = cot_group_batch_of(k->comm, pass->samples, k->batching.grains, k->begins);
     const cot_grains *grains = &k->batch.group;
     k->first_in_batch = cot_grains_begin(grains);
     k->ledger = pass->ledger;
-    put_rows(k, x, cot_gather_rows(k->x));
+    memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
     cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
     cot_gather_run(k->x, k->begins);
     cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
-    if (cot_router_normalizes(&k->options.router)) normalize(k);
-    cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
     load_weights(k);
     for (size_t g = grains->first; g < grains->end; g++) forward_grain(k, g, pass->noise);
     cot_parts_run(k->numerators, &k->batch);
@@ -134,7 +131,7 @@ static void tell_gradients(cot_tokens *k, const cot_real *dy)
     const size_t begin = k->batch.begin;
     const size_t here = k->batch.here;
     cot_real *marks = cot_gather_rows(k->marks) + begin * 2 * T;
-    put_rows(k, dy, cot_gather_rows(k->dy));
+    memcpy(cot_gather_rows(k->dy) + begin * T * D, dy, here * T * D * sizeof *dy);
     for (size_t i = 0; i < here; i++)
         for (size_t t = 0; t < T; t++) {
             size_t token = i * T + t;
@@ -234,10 +231,8 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
     else
         memcpy(dx, dmixed, tokens * D * sizeof *dx);
     if (cot_router_normalizes(&k->options.router))
-        for (size_t t = 0; t < tokens; t++)
-            cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), 1, D,
-                                        k->xhat + (begin + t) * k->row, k->x_inverse + begin + t,
-                                        dxhat + t * D, dx + t * D);
+        cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), tokens, D,
+                                    k->xhat + begin * D, k->x_inverse + begin, dxhat, dx);
 }
 
 static void begin_trees(cot_tokens *k)

@@ -128,14 +128,6 @@ static size_t group_grains(const cot_tokens *k)
                           (size_t)k->comm->replica);
 }
 
-/* Messages carry nothing but tokens. */
-static size_t row_of(const cot_tokens *k)
-{
-    bool is_padded =
-        k->way == COT_TOKENS_FUSED && cot_gather_is_local(k->comm, k->batching.node_ranks);
-    return is_padded ? cot_fused_row(k->shape.D) : k->shape.D;
-}
-
 static void take_expert_memory(cot_tokens *k)
 {
     switch (k->way) {
@@ -149,7 +141,7 @@ static void take_expert_memory(cot_tokens *k)
         if (k->slots == 0) return;
         k->fused =
             cot_fused_create(k->bank, k->options.activation, &k->shape, k->slots / k->shape.P,
-                             group_grains(k), largest_grain(k), k->row, k->batching.hidden);
+                             group_grains(k), largest_grain(k), k->batching.hidden);
     }
 }
 
@@ -158,8 +150,8 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
     const size_t T = k->shape.T;
     const size_t D = k->shape.D;
     const size_t node_ranks = k->batching.node_ranks;
-    k->x = cot_gather_create(k->comm, samples, T * k->row, node_ranks);
-    k->dy = cot_gather_create(k->comm, samples, T * k->row, node_ranks);
+    k->x = cot_gather_create(k->comm, samples, T * D, node_ranks);
+    k->dy = cot_gather_create(k->comm, samples, T * D, node_ranks);
     k->marks = cot_gather_create(k->comm, samples, 2 * T, node_ranks);
     k->numerators = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     k->max = cot_parts_create(k->comm, samples, here, T, node_ranks);
@@ -169,8 +161,10 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (cot_router_learns(&k->options.router))
         k->dphi = cot_columns_create(k->comm, D, k->shape.E, k->shape.P, node_ranks);
-    const cot_partial root = {cot_parts_own(k->numerators), cot_parts_own(k->max),
-                              cot_parts_own(k->sum)};
+    const cot_partial root = {.numerators = cot_parts_own(k->numerators),
+                              .max = cot_parts_own(k->max),
+                              .sum = cot_parts_own(k->sum),
+                              .in_lanes = k->fused != NULL};
     k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
     k->dmixed_trees = create_trees(k, group_grains(k), k->dmixed);
     if (k->dxhat != NULL) k->dxhat_trees = create_trees(k, group_grains(k), k->dxhat);
@@ -202,13 +196,12 @@ cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
     k->piece_experts = cot_tokens_piece(&k->shape, largest_grain(k), k->slots / k->shape.P);
     cut_runs(k);
     k->capacity = samples;
-    k->row = row_of(k);
     take_expert_memory(k);
     take_group_memory(k, samples, here);
     take_routing_memory(k, samples);
     take_grain_memory(k);
     if (cot_router_normalizes(&k->options.router)) {
-        k->xhat = cot_alloc(samples * T * k->row, sizeof(cot_real));
+        k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
         k->x_inverse = cot_alloc(samples * T, sizeof(cot_real));
     }
     k->y = cot_alloc(here * T * D, sizeof(cot_real));

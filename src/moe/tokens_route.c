@@ -24,8 +24,8 @@ static void make_logits(const cot_tokens *k, const tokens_unit *u)
     for (size_t b = 0; b < k->block_count; b = columns_end(k, b)) {
         size_t slot = k->blocks[b].slot;
         cot_gemm(COT_N, COT_N, u->tokens, slots_of(k, b, columns_end(k, b)), D, tokens_scale_of(k),
-                 tokens_xhat_of(k, u->first), k->row, k->phi_hat + slot, k->slots, 0,
-                 k->logits + slot, k->slots);
+                 tokens_xhat_of(k, u->first), D, k->phi_hat + slot, k->slots, 0, k->logits + slot,
+                 k->slots);
     }
 }
 
@@ -128,10 +128,27 @@ void tokens_logits_gradient(cot_tokens *k, const tokens_unit *u, const tokens_ru
     }
 }
 
+/* dL [n,T,slots] of rows `stride` apart: what belongs to the tokens apart, of which the last is in
+ * all of them. */
+COT_VECTOR_CLONES
+static void sum_last(size_t n, size_t T, size_t slots, size_t stride, cot_real *dlogits)
+{
+    for (size_t i = 0; i < n; i++, dlogits += T * stride)
+        for (size_t t = 0; t < T - 1; t++)
+            for (size_t j = 0; j < slots; j++)
+                dlogits[(T - 1) * stride + j] += dlogits[t * stride + j];
+}
+
 void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first)
 {
     const size_t D = k->shape.D;
-    const cot_real *dlogits = k->combine + tokens_weights_at(k, u, run);
-    cot_gemm(COT_T, COT_N, D, run->slots, u->tokens, 1, tokens_xhat_of(k, u->first), k->row,
-             dlogits, run->slots, first ? 0 : 1, k->dphi_hat + run->slot, k->slots);
+    const cot_real *xhat = tokens_xhat_of(k, u->first);
+    size_t row = D;
+    cot_real *dlogits = k->combine + tokens_weights_at(k, u, run);
+    if (k->fused != NULL && k->options.router.normalize != COT_NORMALIZE_LOGITS) {
+        sum_last(u->n, k->shape.T, run->slots, run->slots, dlogits);
+        xhat = cot_fused_tokens(k->fused, u->grain, &row);
+    }
+    cot_gemm(COT_T, COT_N, D, run->slots, u->tokens, 1, xhat, row, dlogits, run->slots,
+             first ? 0 : 1, k->dphi_hat + run->slot, k->slots);
 }

@@ -54,9 +54,8 @@ struct cot_tokens {
     /* Weights lie by runs, [runs][capacity,T,slots of the run]: dispatch weights; and exp(L - max
      * of the block), which become combine weights in the backward pass, then dL. */
     cot_real *dispatch, *combine;
-    cot_real *maxima; /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
-    size_t row;       /* numbers from a token to the next in x, dy and xhat: D, or a little more */
-    cot_gather *x, *dy, *marks;        /* marks [B,2,T]: log-sum-exp and delta of each token */
+    cot_real *maxima;           /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
+    cot_gather *x, *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; dxhat NULL where both are one */
     cot_columns *dphi;                 /* NULL where nothing learns from logits */
@@ -86,14 +85,14 @@ static inline const cot_real *tokens_xhat_of(const cot_tokens *k, size_t i)
 {
     const cot_real *all =
         cot_router_normalizes(&k->options.router) ? k->xhat : cot_gather_rows(k->x);
-    return all + i * k->shape.T * k->row;
+    return all + i * k->shape.T * k->shape.D;
 }
 
 static inline const cot_real *tokens_mixed_of(const cot_tokens *k, size_t i)
 {
     bool inputs = k->options.router.normalize == COT_NORMALIZE_INPUTS;
     const cot_real *all = inputs ? k->xhat : cot_gather_rows(k->x);
-    return all + i * k->shape.T * k->row;
+    return all + i * k->shape.T * k->shape.D;
 }
 
 /** One grain of the group's samples. */

@@ -107,7 +107,7 @@ static void to_leaves(cot_tokens *k, const tokens_unit *u, const tokens_run *run
 
 static const cot_real *dy_of(const cot_tokens *k, const tokens_unit *u)
 {
-    return cot_gather_rows(k->dy) + u->first * k->shape.T * k->row;
+    return cot_gather_rows(k->dy) + u->first * k->shape.T * k->shape.D;
 }
 
 void tokens_take(cot_tokens *k, const tokens_unit *u)
@@ -246,16 +246,14 @@ static void backward_pieces(cot_tokens *k, const tokens_unit *u, const tokens_ru
 static void backward_block(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first,
                            const leaves *to)
 {
-    const cot_real *dy = dy_of(k, u);
     cot_real *dtokens = to != NULL ? cot_partial_tree_leaf(to->tree).numerators : NULL;
     if (k->way == COT_TOKENS_FUSED) {
         cot_fused_unit unit = fused_unit(k, u, run);
-        cot_fused_backward(k->fused, &unit, tokens_mixed_of(k, u->first), dy, k->dcombine,
-                           k->ddispatch, dtokens);
+        cot_fused_backward(k->fused, &unit, k->dcombine, k->ddispatch, dtokens);
     } else {
         cot_projected_unit unit = projected_unit(k, u, run);
-        cot_projected_backward(k->blocks[run->block].projected, &unit, first, dy, k->dcombine,
-                               k->ddispatch, dtokens);
+        cot_projected_backward(k->blocks[run->block].projected, &unit, first, dy_of(k, u),
+                               k->dcombine, k->ddispatch, dtokens);
     }
     cot_ledger_mark(k->ledger, COT_PHASE_EXPERTS);
     tokens_logits_gradient(k, u, run, run->slot, run->slots);

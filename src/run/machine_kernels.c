@@ -197,12 +197,11 @@ enum { FUSED_EXPERTS = 16, FUSED_GRAINS = 4 };
 /* A block of experts for some grains, as in a step. */
 static void prepare_fused(subject *s)
 {
-    const size_t row = cot_fused_row(s->n);
-    const size_t tokens = s->m * COT_FUSED_TOKENS * row;
+    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
     s->units = (size_t)FUSED_EXPERTS * FUSED_GRAINS;
     prepare_bank(s, COT_FUSED_TOKENS, FUSED_EXPERTS);
     s->fused = cot_fused_create(s->bank, COT_RELU, &s->shape, FUSED_EXPERTS, FUSED_GRAINS, s->m,
-                                row, COT_HIDDEN_KEPT);
+                                COT_HIDDEN_KEPT);
     for (size_t g = 0; g < FUSED_GRAINS; g++) {
         cot_fused_take_tokens(s->fused, g, s->m, operand(s, tokens));
         cot_fused_take_gradients(s->fused, g, s->m, operand(s, tokens));
@@ -211,7 +210,7 @@ static void prepare_fused(subject *s)
 
 static void run_fused(subject *s)
 {
-    const size_t tokens = s->m * COT_FUSED_TOKENS * cot_fused_row(s->n);
+    const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
     const size_t weights = s->m * COT_FUSED_TOKENS * FUSED_EXPERTS;
     s->next = s->next_result = 0;
     for (size_t g = 0; g < FUSED_GRAINS; g++) {
@@ -223,8 +222,7 @@ static void run_fused(subject *s)
         if (s->kernel == COT_KERNEL_FUSED_FORWARD)
             cot_fused_forward(s->fused, &unit, result(s, tokens));
         else
-            cot_fused_backward(s->fused, &unit, operand(s, tokens), operand(s, tokens),
-                               result(s, weights), result(s, weights), NULL);
+            cot_fused_backward(s->fused, &unit, result(s, weights), result(s, weights), NULL);
     }
 }
 

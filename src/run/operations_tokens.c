@@ -136,16 +136,18 @@ static void fused_slots(pass_work *w, const unit *u, cot_kernel kernel, double s
 static void fused_forward(pass_work *w, const unit *u)
 {
     w->phase = COT_PHASE_DISPATCH;
-    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* tokens into lanes */
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, 2 * w->group); /* tokens into rows and lanes */
     w->phase = COT_PHASE_EXPERTS;
     fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 1);
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* numerators out of lanes */
 }
 
 static void fused_backward(pass_work *w, const unit *u)
 {
     const double again = u->T / (2 * (u->T + u->H)); /* the tokens' part of a forward pass */
     w->phase = COT_PHASE_COMBINE;
-    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* and their gradients */
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, 2 * w->group); /* and their gradients */
     w->phase = COT_PHASE_EXPERTS;
     if (w->batching->hidden == COT_HIDDEN_RECOMPUTED)
         fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 0.5);

@@ -27,7 +27,7 @@ enum { ARRAYS = sizeof(fused_arrays) / sizeof(cot_real *) };
 
 static void list_of(fused_arrays *a, cot_real **list[ARRAYS])
 {
-    cot_real **all[ARRAYS] = {&a->x,         &a->w,        &a->matrix,     &a->bias,
+    cot_real **all[ARRAYS] = {&a->z,         &a->w,        &a->matrix,     &a->bias,
                               &a->hidden,    &a->before,   &a->results[0], &a->results[1],
                               &a->others[0], &a->others[1]};
     memcpy(list, all, sizeof all);
@@ -57,7 +57,7 @@ fused_problem fused_problem_of(const fused_arrays *a, cot_fused_slots s, size_t 
 {
     const cot_real *bias = biased ? a->bias : NULL;
     const size_t row = s.D + n % (1 + FUSED_MOST_ROW - FUSED_MOST_D);
-    return (fused_problem){s,         n,    row,  adds,      a->x,     a->w,
+    return (fused_problem){s,         n,    row,  adds,      a->z,     a->w,
                            a->matrix, bias, bias, a->hidden, a->before};
 }
 
@@ -83,7 +83,7 @@ static void run_hidden(const cot_fused_kernels *k, const fused_problem *p, cot_r
                        cot_real *unused)
 {
     (void)unused;
-    k->hidden(&p->s, p->x, p->w, p->matrix, p->b1, to);
+    k->hidden(&p->s, p->z, p->w, p->matrix, p->b1, to);
 }
 
 static void run_outputs(const cot_fused_kernels *k, const fused_problem *p, cot_real *y,
@@ -96,27 +96,27 @@ static void run_outputs(const cot_fused_kernels *k, const fused_problem *p, cot_
 static void run_outputs_backward(const cot_fused_kernels *k, const fused_problem *p, cot_real *dw,
                                  cot_real *dhidden)
 {
-    k->outputs_backward(&p->s, p->x, p->w, p->matrix, p->b2, p->hidden, dw, dhidden);
+    k->outputs_backward(&p->s, p->z, p->w, p->matrix, p->b2, p->hidden, dw, dhidden);
 }
 
 static void run_inputs_backward(const cot_fused_kernels *k, const fused_problem *p, cot_real *dw,
                                 cot_real *dx)
 {
-    k->inputs_backward(&p->s, p->x, p->w, p->matrix, p->hidden, p->adds, dw, dx);
+    k->inputs_backward(&p->s, p->z, p->w, p->matrix, p->hidden, p->adds, dw, dx);
 }
 
 static void run_without_dx(const cot_fused_kernels *k, const fused_problem *p, cot_real *dw,
                            cot_real *unused)
 {
     (void)unused;
-    k->inputs_backward(&p->s, p->x, p->w, p->matrix, p->hidden, p->adds, dw, NULL);
+    k->inputs_backward(&p->s, p->z, p->w, p->matrix, p->hidden, p->adds, dw, NULL);
 }
 
 static void run_weights(const cot_fused_kernels *k, const fused_problem *p, cot_real *dweights,
                         cot_real *unused)
 {
     (void)unused;
-    k->weights(&p->s, p->n, p->x, p->row, p->w, p->hidden, dweights);
+    k->weights(&p->s, p->n, p->z, p->row, p->w, p->hidden, dweights);
 }
 
 const fused_kernel fused_kernels[FUSED_KERNELS] = {

@@ -29,7 +29,7 @@ enum {
 
 /** Arrays [FUSED_COUNT]: what goes in, what results are before, and room for them, twice. */
 typedef struct fused_arrays {
-    cot_real *x, *w, *matrix, *bias, *hidden, *before;
+    cot_real *z, *w, *matrix, *bias, *hidden, *before;
     cot_real *results[2], *others[2];
 } fused_arrays;
 
@@ -37,13 +37,13 @@ typedef struct fused_arrays {
 fused_arrays fused_draw(void);
 void fused_release(fused_arrays *arrays);
 
-/** W1 and W2 are the same numbers here, and so are x and dy, hidden rows and their gradients. */
+/** W1 and W2 are the same numbers here, and so are z and dz, hidden rows and their gradients. */
 typedef struct fused_problem {
     cot_fused_slots s;
     size_t n;   /**< samples, for `weights` alone: the others have one full block */
     size_t row; /**< from a token to the next, for `weights` alone */
     bool adds;
-    const cot_real *x, *w, *matrix, *b1, *b2, *hidden;
+    const cot_real *z, *w, *matrix, *b1, *b2, *hidden;
     const cot_real *before; /**< what results are, with the padding on both sides */
 } fused_problem;
 

@@ -42,9 +42,10 @@ static number weight(const fused_problem *p, size_t slot, size_t t, size_t lane)
     return exact(p->w[(slot * T + t) * L + lane]);
 }
 
-static number token(const fused_problem *p, size_t d, size_t t, size_t lane)
+/* Of a token, what it is more than the last; of the last, itself. */
+static number apart(const fused_problem *p, size_t d, size_t t, size_t lane)
 {
-    return exact(p->x[(d * T + t) * L + lane]);
+    return exact(p->z[(d * T + t) * L + lane]);
 }
 
 static number hidden(const fused_problem *p, size_t slot, size_t h, size_t lane)
@@ -67,12 +68,12 @@ static number before(const fused_problem *p, size_t i, bool adds)
     return exact(adds ? p->before[FUSED_PADDING + i] : 0);
 }
 
-/* sum_t w[t] x[t,d] */
+/* z[T-1,d] + sum_{t<T-1} w[t] z[t,d] */
 static number mixed(const fused_problem *p, size_t slot, size_t d, size_t lane)
 {
-    number sum = {0};
-    for (size_t t = 0; t < T; t++)
-        add_product(&sum, weight(p, slot, t, lane), token(p, d, t, lane));
+    number sum = apart(p, d, T - 1, lane);
+    for (size_t t = 0; t < T - 1; t++)
+        add_product(&sum, weight(p, slot, t, lane), apart(p, d, t, lane));
     return sum;
 }
 
@@ -117,13 +118,11 @@ static number dhidden_wanted(const fused_problem *p, size_t i)
 
 typedef number of_slot(const fused_problem *p, size_t slot, size_t d, size_t lane);
 
-/* sum_d of x[d,t] times the slot's number */
-static number dw_of(const fused_problem *p, size_t i, of_slot *slots_number)
+/* sum += the sum over d of z[d,t] times the slot's number. */
+static void add_dots(number *sum, const fused_problem *p, size_t i, size_t t, of_slot *slots_number)
 {
-    number sum = {0};
     for (size_t d = 0; d < p->s.D; d++)
-        add_product(&sum, token(p, d, i / L % T, i % L), slots_number(p, i / L / T, d, i % L));
-    return sum;
+        add_product(sum, apart(p, d, t, i % L), slots_number(p, i / L / T, d, i % L));
 }
 
 /* The sum over slots of w[t] times the slot's number. */
@@ -141,9 +140,14 @@ static number y_wanted(const fused_problem *p, size_t i)
     return tokens_of(p, i, output);
 }
 
+/* Of the token itself, whatever dz is apart from. */
 static number dcombine_wanted(const fused_problem *p, size_t i)
 {
-    return dw_of(p, i, output);
+    const size_t t = i / L % T;
+    number sum = {0};
+    add_dots(&sum, p, i, t, output);
+    if (t < T - 1) add_dots(&sum, p, i, T - 1, output);
+    return sum;
 }
 
 static number dx_wanted(const fused_problem *p, size_t i)
@@ -153,14 +157,17 @@ static number dx_wanted(const fused_problem *p, size_t i)
 
 static number ddispatch_wanted(const fused_problem *p, size_t i)
 {
-    return dw_of(p, i, dslot);
+    const size_t t = i / L % T;
+    number sum = {0};
+    if (t < T - 1) add_dots(&sum, p, i, t, dslot);
+    return sum;
 }
 
-/* What a sample as it came is mixed to, with weights [T,lanes] from its own lane on. */
-static number mixed_sample(const fused_problem *p, const cot_real *x, const cot_real *w, size_t d)
+/* What a sample in rows is mixed to, with weights [T,lanes] from its own lane on. */
+static number mixed_sample(const fused_problem *p, const cot_real *z, const cot_real *w, size_t d)
 {
-    number sum = {0};
-    for (size_t t = 0; t < T; t++) add_product(&sum, exact(w[t * L]), exact(x[t * p->row + d]));
+    number sum = exact(z[(T - 1) * p->row + d]);
+    for (size_t t = 0; t < T - 1; t++) add_product(&sum, exact(w[t * L]), exact(z[t * p->row + d]));
     return sum;
 }
 
@@ -176,7 +183,7 @@ static number dweights_wanted(const fused_problem *p, size_t i)
             const size_t at = k / L * s->slots + slot; /* slots have all blocks apart */
             add_product(
                 &sum, exact(p->hidden[(at * s->H + h) * L + k % L]),
-                mixed_sample(p, p->x + k * T * p->row, p->w + at * T * L + k % L, i % s->D));
+                mixed_sample(p, p->z + k * T * p->row, p->w + at * T * L + k % L, i % s->D));
         }
     return sum;
 }
@@ -289,8 +296,8 @@ static void check_to_lanes(const fused_set *set, const layout *m, const fused_ar
     memcpy(a->results[0], a->before, FUSED_COUNT * sizeof *want);
     for (size_t c = 0; c < m->cols; c++)
         for (size_t i = 0; i < L; i++)
-            want[FUSED_PADDING + c * m->col + i] = i < m->n ? a->x[i * m->row + c] : 0;
-    set->kernels->to_lanes(m->n, m->cols, a->x, m->row, a->results[0] + FUSED_PADDING, m->col);
+            want[FUSED_PADDING + c * m->col + i] = i < m->n ? a->z[i * m->row + c] : 0;
+    set->kernels->to_lanes(m->n, m->cols, a->z, m->row, a->results[0] + FUSED_PADDING, m->col);
     assert_same_bits(a->results[0], want, FUSED_COUNT);
 }
 
@@ -302,8 +309,8 @@ static void check_from_lanes(const fused_set *set, const layout *m, const fused_
     memcpy(a->results[0], a->before, FUSED_COUNT * sizeof *want);
     for (size_t c = 0; c < m->cols; c++)
         for (size_t i = 0; i < m->n; i++)
-            want[FUSED_PADDING + i * m->row + c] = a->x[c * m->col + i];
-    set->kernels->from_lanes(m->n, m->cols, a->x, m->col, a->results[0] + FUSED_PADDING, m->row);
+            want[FUSED_PADDING + i * m->row + c] = a->z[c * m->col + i];
+    set->kernels->from_lanes(m->n, m->cols, a->z, m->col, a->results[0] + FUSED_PADDING, m->row);
     assert_same_bits(a->results[0], want, FUSED_COUNT);
 }
 

@@ -102,7 +102,7 @@ static void move_lane(size_t rows, const cot_real *from, size_t from_lane, cot_r
 
 /* What a sample has in lanes, alone in a block. */
 typedef struct one_sample {
-    cot_real x[D * T * L];
+    cot_real z[D * T * L];
     cot_real w[EXPERTS * FUSED_MOST_P * T * L];
     cot_real hidden[EXPERTS * FUSED_MOST_P * COT_FUSED_HIDDEN * L];
     cot_real before[FUSED_COUNT];
@@ -127,9 +127,9 @@ static fused_problem lane_of(const fused_problem *p, size_t i, size_t lane, one_
 {
     const size_t rows = (FUSED_COUNT - 2 * FUSED_PADDING) / L;
     fused_problem one = sample_of(p, i, lane, room);
-    move_lane(D * T, p->x, i, room->x, lane);
+    move_lane(D * T, p->z, i, room->z, lane);
     move_lane(rows, p->before + FUSED_PADDING, i, room->before + FUSED_PADDING, lane);
-    one.x = room->x;
+    one.z = room->z;
     one.before = room->before;
     return one;
 }
@@ -173,7 +173,7 @@ static void try_samples(const fused_kernel *k, const fused_set *set, const fused
     fused_begin(p, a->others);
     for (size_t i = 0; i < p->n; i++) {
         fused_problem one = sample_of(p, i, 0, room);
-        one.x += i * T * p->row;
+        one.z += i * T * p->row;
         fused_run(k, set, &one, (size_t[2]){0}, a->others);
     }
     assert_same_bits(a->others[0], a->results[0], FUSED_COUNT);

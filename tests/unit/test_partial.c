@@ -1,9 +1,11 @@
+#include "math/fused.h"
 #include "moe/partial.h"
 #include "support/numbers.h"
 #include "support/test.h"
 
 #include <coterie/memory.h>
 #include <coterie/softmax.h>
+#include <coterie/vector.h>
 
 #include <math.h>
 #include <string.h>
@@ -19,7 +21,7 @@ typedef struct fixture {
 
 static void create(fixture *f, cot_real spread)
 {
-    f->root = (cot_partial){f->numerators, f->max, f->sum};
+    f->root = (cot_partial){.numerators = f->numerators, .max = f->max, .sum = f->sum};
     draw_normal(1, TOKENS * S, f->logits);
     draw_normal(2, S * D, f->values);
     for (size_t i = 0; i < (size_t)TOKENS * S; i++) f->logits[i] *= spread;
@@ -154,11 +156,64 @@ static void plain_sums_nest(void **state)
     assert_same_bits(halves[0], whole, N);
 }
 
+/* A block of samples and a part of one, whose other lanes are 0. */
+enum { LANES = COT_FUSED_LANES, IN_LANES = (LANES + 3) * COT_FUSED_TOKENS };
+enum { LEAVES_IN_LANES = 5, NUMBERS = IN_LANES * D, ROOM = 2 * COT_FUSED_TOKENS * LANES * D };
+
+/* Where number d of a token is in lanes. */
+static size_t place(size_t token, size_t d)
+{
+    size_t i = token / COT_FUSED_TOKENS;
+    size_t t = token % COT_FUSED_TOKENS;
+    return ((i / LANES * D + d) * COT_FUSED_TOKENS + t) * LANES + i % LANES;
+}
+
+/* A tree whose second leaf is empty, over drawn ones, in rows or in lanes. */
+static void sum_leaves(const cot_partial *root)
+{
+    cot_real drawn[NUMBERS];
+    cot_partial_tree *tree = cot_partial_tree_create(LEAVES_IN_LANES, IN_LANES, D, root);
+    for (size_t b = 0; b < LEAVES_IN_LANES; b++) {
+        cot_partial leaf = cot_partial_tree_leaf(tree);
+        draw_normal(3 * b, NUMBERS, drawn);
+        draw_normal(3 * b + 1, IN_LANES, leaf.max);
+        draw_normal(3 * b + 2, IN_LANES, leaf.sum);
+        cot_fill(root->in_lanes ? ROOM : NUMBERS, b == 1 ? NAN : 0, leaf.numerators);
+        for (size_t i = 0; i < NUMBERS; i++)
+            leaf.numerators[root->in_lanes ? place(i / D, i % D) : i] = drawn[i];
+        if (b == 1) cot_partial_clear(&leaf, IN_LANES, D);
+        cot_partial_tree_push(tree, IN_LANES);
+    }
+    cot_partial_tree_finish(tree, IN_LANES);
+    cot_partial_tree_destroy(&tree);
+}
+
+static void lanes_are_as_rows(void **state)
+{
+    (void)state;
+    cot_real rows[NUMBERS];
+    cot_real lanes[ROOM];
+    cot_real back[NUMBERS];
+    cot_real marks[4][IN_LANES];
+    const cot_partial in_rows = {.numerators = rows, .max = marks[0], .sum = marks[1]};
+    const cot_partial in_lanes = {
+        .numerators = lanes, .max = marks[2], .sum = marks[3], .in_lanes = true};
+    sum_leaves(&in_rows);
+    sum_leaves(&in_lanes);
+    for (size_t i = 0; i < NUMBERS; i++) back[i] = lanes[place(i / D, i % D)];
+    assert_same_bits(back, rows, NUMBERS);
+    assert_same_bits(marks[2], marks[0], IN_LANES);
+    assert_same_bits(marks[3], marks[1], IN_LANES);
+    for (size_t t = IN_LANES; t < 2 * COT_FUSED_TOKENS * LANES; t++)
+        for (size_t d = 0; d < D; d++) assert_true(lanes[place(t, d)] == 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parts_make_the_whole_softmax),
     cmocka_unit_test(nothing_adds_nothing),
     cmocka_unit_test(nan_is_not_lost),
     cmocka_unit_test(plain_sums_nest),
+    cmocka_unit_test(lanes_are_as_rows),
 };
 
 RUN_UNIT_TESTS(tests)
