@@ -104,6 +104,11 @@ bool cot_gemm_is_small(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
     return small_way(ta, tb, n, k) != NULL;
 }
 
+size_t cot_gemm_lanes(void)
+{
+    return small_kernels()->lanes;
+}
+
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,
               const cot_real *a, size_t lda, const cot_real *b, size_t ldb, cot_real beta,
               cot_real *c, size_t ldc)

@@ -32,6 +32,7 @@ typedef void cot_small_gemm(const cot_small_product *product);
  * takes B [n,k] and A with a_col = 1, and works on vectors along k. */
 typedef struct cot_small_kernels {
     cot_small_gemm *wide, *dots;
+    size_t lanes; /* of a vector */
 } cot_small_kernels;
 
 extern const cot_small_kernels cot_small_kernels_plain;

@@ -315,4 +315,4 @@ static void dots(const product *x)
     }
 }
 
-const cot_small_kernels KERNELS = {wide, dots};
+const cot_small_kernels KERNELS = {wide, dots, COT_VEC};
