@@ -26,9 +26,9 @@ void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, 
  * product of more or fewer columns that is small too. */
 bool cot_gemm_is_small(cot_transpose ta, cot_transpose tb, size_t n, size_t k);
 
-/** Numbers side by side in the vectors of small products. Where B is [k,n] they run along n, so that
- * few columns fill them badly; where it is [n,k], along k. */
-size_t cot_gemm_lanes(void);
+/** Whether A B is faster with B stored as [n,k] and COT_T than as [k,n]: where vectors along n
+ * would be badly filled, and can run along k. */
+bool cot_gemm_prefers_transposed(size_t n, size_t k);
 
 /** Threads that a product may use in this process. */
 void cot_blas_set_threads(size_t threads);

@@ -104,9 +104,13 @@ bool cot_gemm_is_small(cot_transpose ta, cot_transpose tb, size_t n, size_t k)
     return small_way(ta, tb, n, k) != NULL;
 }
 
-size_t cot_gemm_lanes(void)
+/* Filled by less than four fifths; products of few columns, where no kernel of ours takes B [n,k],
+ * are still faster by the library's. */
+bool cot_gemm_prefers_transposed(size_t n, size_t k)
 {
-    return small_kernels()->lanes;
+    const size_t lanes = small_kernels()->lanes;
+    const size_t vectors = (n + lanes - 1) / lanes;
+    return 5 * n < 4 * lanes * vectors && k >= 2 * LEAST && (n < LEAST || n * k <= MOST_FOR_DOTS);
 }
 
 void cot_gemm(cot_transpose ta, cot_transpose tb, size_t m, size_t n, size_t k, cot_real alpha,

@@ -13,7 +13,8 @@
  *     z[t] = x[t] - x[T-1] for t < T - 1,  z[T-1] = x[T-1],
  *     sum_t w[t] x[t] = z[T-1] + sum_{t<T-1} w[t] z[t],
  *
- * which saves a multiply-add of each number of a slot.
+ * which saves a multiply-add of each number of a slot. A slot's number is off by some epsilons of
+ * the largest token, whatever that one's weight.
  *
  * A batch's numbers are in lanes as [blocks of samples][...][COT_FUSED_LANES], with 0 for samples
  * that there are not. Every sum of a sample is its own, in an order that no other sample, slot or

@@ -259,7 +259,7 @@ COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j
         if (to_hidden) add_scaled(H, mixed(ws, dzs), w2s, dhs);
     }
     COT_UNROLL
-    for (int t = 0; t < T - 1; t++) dws[t] += dws[T - 1]; /* of dy, from those of dz */
+    for (int t = 0; t < T - 1 && to_w; t++) dws[t] += dws[T - 1]; /* of dy, from those of dz */
     if (to_w) store(T, dws, j->to_w + weights_at(slot, lane));
     if (to_hidden) store(H, dhs, j->to_hidden + hidden_at(H, slot, lane));
 }
@@ -340,21 +340,26 @@ COT_INLINE size_t columns_of(size_t H)
     return H * 4 <= sums ? 4 : H * 3 <= sums ? 3 : H * 2 <= sums ? 2 : 1;
 }
 
+COT_INLINE void load_columns(int cols, const cot_real *from, cot_vec_end last, cot_vec *to)
+{
+    COT_UNROLL
+    for (int v = 0; v < cols; v++) {
+        const cot_real *at = from + v * COT_VEC;
+        to[v] = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
+    }
+}
+
 /* What one sample adds to H rows and some vectors of columns, of which the last may be cut. */
 COT_INLINE void add_sample(int H, int cols, const cot_real *z, size_t row, const cot_real *w,
                            const cot_real *h, cot_vec_end last, cot_vec sum[MOST][4])
 {
     cot_vec in[4];
+    load_columns(cols, z + (T - 1) * row, last, in);
     COT_UNROLL
-    for (int i = 0; i < T; i++) {
-        const int t = (i + T - 1) % T; /* from the last on, whose weight is 1 */
-        const cot_vec weight = cot_vec_all(w[t * L]);
-        COT_UNROLL
-        for (int v = 0; v < cols; v++) {
-            const cot_real *at = z + (size_t)t * row + v * COT_VEC;
-            cot_vec zs = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
-            in[v] = t == T - 1 ? zs : cot_vec_multiply_add(weight, zs, in[v]);
-        }
+    for (int t = 0; t < T - 1; t++) {
+        cot_vec zs[4];
+        load_columns(cols, z + (size_t)t * row, last, zs);
+        add_scaled(cols, cot_vec_all(w[t * L]), zs, in);
     }
     COT_UNROLL
     for (int k = 0; k < H; k++) add_scaled(cols, cot_vec_all(h[k * L]), in, sum[k]);

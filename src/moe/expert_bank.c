@@ -152,23 +152,12 @@ cot_real *cot_expert_bank_dw1_transposed(cot_expert_bank *bank, size_t expert)
     return transposed_of(bank, bank->dw1_t, expert);
 }
 
-/* Whether products with w1 run along D, by its transposed copy: where vectors along H would be
- * filled by less than four fifths. */
-static bool runs_along_d(const cot_expert_bank *bank)
-{
-    const size_t H = bank->shape.H;
-    const size_t lanes = cot_gemm_lanes();
-    const size_t vectors = (H + lanes - 1) / lanes;
-    return bank->w1_t != NULL && cot_gemm_is_small(COT_N, COT_T, H, bank->shape.D) &&
-           5 * H < 4 * lanes * vectors;
-}
-
 /* to [n,H] = x [n,D] w1 */
 static void times_w1(const cot_expert_bank *bank, const block *at, const cot_real *x, cot_real *to)
 {
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    if (runs_along_d(bank))
+    if (bank->w1_t != NULL && cot_gemm_prefers_transposed(H, D))
         cot_gemm(COT_N, COT_T, at->n, H, D, 1, x, D, transposed_of(bank, bank->w1_t, at->expert), D,
                  0, to, H);
     else

@@ -285,7 +285,7 @@ void cot_fused_forward(cot_fused *f, const cot_fused_unit *unit, cot_real *numer
     }
 }
 
-cot_real *cot_fused_numerators(const cot_fused *f)
+cot_real *cot_fused_numerators(cot_fused *f)
 {
     return f->y;
 }
@@ -345,7 +345,7 @@ static void to_shares(size_t rows, cot_real *restrict w, cot_real *restrict sums
         for (size_t l = 0; l < L; l++) {
             sums[l] = 0;
             for (size_t t = 0; t < T; t++) sums[l] += w[t * L + l];
-            const cot_real whole = sums[l] == 0 ? 1 : sums[l]; /* of a sample that there is not */
+            const cot_real whole = sums[l] == 0 ? 1 : sums[l]; /* no sample, or all are 0 */
             for (size_t t = 0; t < T; t++) w[t * L + l] /= whole;
         }
 }

@@ -47,8 +47,9 @@ typedef struct cot_fused_unit {
 /** numerators [blocks,D,T,lanes], in lanes as of math/fused.h, is overwritten. */
 void cot_fused_forward(cot_fused *fused, const cot_fused_unit *unit, cot_real *numerators);
 
-/** Room for the numerators of a grain in lanes; and what is there, of n samples, to [n,T,D]. */
-cot_real *cot_fused_numerators(const cot_fused *fused);
+/** Room for the numerators of one grain in lanes, until the next backward pass; and what is there,
+ * of n samples, to [n,T,D]. */
+cot_real *cot_fused_numerators(cot_fused *fused);
 void cot_fused_give_numerators(const cot_fused *fused, size_t n, cot_real *numerators);
 
 /** After the forward pass of the same unit: the gradients dcombine and ddispatch [n,T,S] are

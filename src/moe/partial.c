@@ -17,15 +17,15 @@ static const cot_real lowest = -FLT_MAX;
 
 enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES, BLOCK = T * L }; /* tokens in lanes */
 
-/* Tokens that take up memory. */
-static size_t tokens_of(bool in_lanes, size_t tokens)
+/* Tokens that take up memory: whole blocks in lanes. */
+static size_t places_of(bool in_lanes, size_t tokens)
 {
     return in_lanes ? (tokens + BLOCK - 1) / BLOCK * BLOCK : tokens;
 }
 
 void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width)
 {
-    cot_fill(tokens_of(partial->in_lanes, tokens) * width, 0, partial->numerators);
+    cot_fill(places_of(partial->in_lanes, tokens) * width, 0, partial->numerators);
     if (partial->max == NULL) return;
     cot_fill(tokens, lowest, partial->max);
     cot_fill(tokens, 0, partial->sum);
@@ -68,8 +68,8 @@ static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t firs
         wb[at] = b->max[first + i] - largest;
         *max = largest;
     }
-    cot_exp(tokens_of(a->in_lanes, tokens), wa, wa);
-    cot_exp(tokens_of(a->in_lanes, tokens), wb, wb);
+    cot_exp(places_of(a->in_lanes, tokens), wa, wa);
+    cot_exp(places_of(a->in_lanes, tokens), wb, wb);
     for (size_t i = 0; i < tokens; i++) {
         size_t at = a->in_lanes ? lane_of(i) : i;
         cot_real *sum = a->sum + first + i;
@@ -85,7 +85,7 @@ static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t firs
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width)
 {
     if (a->max == NULL) {
-        cot_add(tokens_of(a->in_lanes, tokens) * width, b->numerators, a->numerators);
+        cot_add(places_of(a->in_lanes, tokens) * width, b->numerators, a->numerators);
         return;
     }
     for (size_t t = 0; t < tokens; t += BLOCK)
@@ -110,7 +110,7 @@ cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t w
     for (size_t i = 1; i < tree->levels; i++) {
         tree->stack[i].in_lanes = root->in_lanes;
         tree->stack[i].numerators =
-            cot_alloc(tokens_of(root->in_lanes, tokens) * width, sizeof(cot_real));
+            cot_alloc(places_of(root->in_lanes, tokens) * width, sizeof(cot_real));
         if (root->max == NULL) continue;
         tree->stack[i].max = cot_alloc(tokens, sizeof(cot_real));
         tree->stack[i].sum = cot_alloc(tokens, sizeof(cot_real));

@@ -37,7 +37,7 @@ void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens
 typedef struct cot_partial_tree cot_partial_tree;
 
 /** For at most `leaves` leaves of at most `tokens` tokens of `width` numbers; the result will be in
- * `root`, which outlives it, and leaves lie as it does. */
+ * `root`, which outlives it and whose kind the leaves are of. */
 cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t width,
                                           const cot_partial *root);
 

@@ -161,11 +161,9 @@ static void take_group_memory(cot_tokens *k, size_t samples, size_t here)
         k->dxhat = cot_parts_create(k->comm, samples, here, T * D, node_ranks);
     if (cot_router_learns(&k->options.router))
         k->dphi = cot_columns_create(k->comm, D, k->shape.E, k->shape.P, node_ranks);
-    const cot_partial root = {.numerators = cot_parts_own(k->numerators),
-                              .max = cot_parts_own(k->max),
-                              .sum = cot_parts_own(k->sum),
-                              .in_lanes = k->fused != NULL};
-    k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &root);
+    const cot_partial like = {
+        .max = cot_parts_own(k->max), .sum = cot_parts_own(k->sum), .in_lanes = k->fused != NULL};
+    k->outputs = cot_partial_tree_create(k->block_count, largest_grain(k) * T, D, &like);
     k->dmixed_trees = create_trees(k, group_grains(k), k->dmixed);
     if (k->dxhat != NULL) k->dxhat_trees = create_trees(k, group_grains(k), k->dxhat);
 }

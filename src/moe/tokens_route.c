@@ -128,26 +128,27 @@ void tokens_logits_gradient(cot_tokens *k, const tokens_unit *u, const tokens_ru
     }
 }
 
-/* dL [n,T,slots] of rows `stride` apart: what belongs to the tokens apart, of which the last is in
- * all of them. */
+/* dL [n,T,slots] for tokens as differences to the last, z (math/fused.h):
+ *     sum_t x_t dL_t = sum_{t<T-1} z_t dL_t + z_{T-1} sum_t dL_t */
 COT_VECTOR_CLONES
-static void sum_last(size_t n, size_t T, size_t slots, size_t stride, cot_real *dlogits)
+static void sum_into_last(size_t n, size_t T, size_t slots, cot_real *dlogits)
 {
-    for (size_t i = 0; i < n; i++, dlogits += T * stride)
+    for (size_t i = 0; i < n; i++, dlogits += T * slots)
         for (size_t t = 0; t < T - 1; t++)
             for (size_t j = 0; j < slots; j++)
-                dlogits[(T - 1) * stride + j] += dlogits[t * stride + j];
+                dlogits[(T - 1) * slots + j] += dlogits[t * slots + j];
 }
 
+/* The fused experts' rows, where they are the same tokens, are in the cache. */
 void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first)
 {
     const size_t D = k->shape.D;
     const cot_real *xhat = tokens_xhat_of(k, u->first);
     size_t row = D;
     cot_real *dlogits = k->combine + tokens_weights_at(k, u, run);
-    if (k->fused != NULL && k->options.router.normalize != COT_NORMALIZE_LOGITS) {
-        sum_last(u->n, k->shape.T, run->slots, run->slots, dlogits);
+    if (k->fused != NULL && xhat == tokens_mixed_of(k, u->first)) {
         xhat = cot_fused_tokens(k->fused, u->grain, &row);
+        sum_into_last(u->n, k->shape.T, run->slots, dlogits);
     }
     cot_gemm(COT_T, COT_N, D, run->slots, u->tokens, 1, xhat, row, dlogits, run->slots,
              first ? 0 : 1, k->dphi_hat + run->slot, k->slots);

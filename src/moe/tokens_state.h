@@ -125,7 +125,8 @@ void tokens_finish_combine(cot_tokens *k, const tokens_unit *u, const tokens_run
 void tokens_logits_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, size_t slot,
                             size_t slots);
 
-/** dPhihat += Xhat^T dL of the run's slots; `first`: it is overwritten. */
+/** dPhihat += Xhat^T dL of the run's slots; `first`: it is overwritten. The last to read dL, which
+ * it may change. */
 void tokens_phi_gradient(cot_tokens *k, const tokens_unit *u, const tokens_run *run, bool first);
 
 /* ---- tokens_unit.c ---- */

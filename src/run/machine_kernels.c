@@ -198,6 +198,7 @@ enum { FUSED_EXPERTS = 16, FUSED_GRAINS = 4 };
 static void prepare_fused(subject *s)
 {
     const size_t tokens = s->m * COT_FUSED_TOKENS * s->n;
+    COT_ASSERT(s->m % COT_FUSED_LANES == 0);
     s->units = (size_t)FUSED_EXPERTS * FUSED_GRAINS;
     prepare_bank(s, COT_FUSED_TOKENS, FUSED_EXPERTS);
     s->fused = cot_fused_create(s->bank, COT_RELU, &s->shape, FUSED_EXPERTS, FUSED_GRAINS, s->m,

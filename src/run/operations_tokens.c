@@ -152,7 +152,10 @@ static void fused_backward(pass_work *w, const unit *u)
     if (w->batching->hidden == COT_HIDDEN_RECOMPUTED)
         fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 0.5);
     fused_slots(w, u, COT_KERNEL_FUSED_BACKWARD, 1);
-    if (w->learns_input) fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, again);
+    if (w->learns_input) {
+        fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, again);
+        work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group * u->blocks); /* out of lanes */
+    }
     work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, 2 * w->experts); /* the gradient of W1 */
 }
 

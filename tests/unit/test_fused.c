@@ -42,7 +42,7 @@ static number weight(const fused_problem *p, size_t slot, size_t t, size_t lane)
     return exact(p->w[(slot * T + t) * L + lane]);
 }
 
-/* Of a token, what it is more than the last; of the last, itself. */
+/* x[t,d] - x[T-1,d], or x[T-1,d] of the last token. */
 static number apart(const fused_problem *p, size_t d, size_t t, size_t lane)
 {
     return exact(p->z[(d * T + t) * L + lane]);
@@ -140,7 +140,7 @@ static number y_wanted(const fused_problem *p, size_t i)
     return tokens_of(p, i, output);
 }
 
-/* Of the token itself, whatever dz is apart from. */
+/* dy[t] = dz[t] + dz[T-1] */
 static number dcombine_wanted(const fused_problem *p, size_t i)
 {
     const size_t t = i / L % T;
