@@ -24,16 +24,6 @@ holds() {
         fail "not true: $1: $(cat "$scratch/out")"
 }
 
-# refused CODE TEXT COMMAND...: it ends with this code and one line, which holds this text.
-refused() {
-    local code="$1" text="$2" got=0
-    shift 2
-    timeout 300 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
-    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
-        fail "'$*' ended with $got, not $code and '$text': $(cat "$scratch/err")"
-    fi
-}
-
 # ---- the same losses, and a row for each way of running ----
 compared --seconds 0.2 --rounds 1
 holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4'
@@ -61,11 +51,11 @@ case "\$*" in *--resume*) set -- "\$@" --set optimizer.learning_rate=0.002 ;; es
 exec "$COTERIE" "\$@"
 END
 chmod +x "$scratch/faster"
-COTERIE="$scratch/faster" refused 1 'in PyTorch (1 thread), off by' "$compare" "$scratch/small.yaml" --rounds 0
+COTERIE="$scratch/faster" expect_line 1 'in PyTorch (1 thread), off by' "$compare" "$scratch/small.yaml" --rounds 0
 
 # ---- what is wrong ----
-refused 64 'see tools/compare-torch --help' "$compare"
-refused 64 'not a number of at least 1' "$compare" "$scratch/small.yaml" --ranks 0
-refused 64 'no such program' env COTERIE="$scratch/nowhere" "$compare" "$scratch/small.yaml"
-refused 66 'cannot read the recipe' "$compare" "$scratch/none.yaml"
-refused 78 "unknown key 'model.expertz'" "$compare" "$scratch/small.yaml" --set model.expertz=3
+expect_line 64 'see tools/compare-torch --help' "$compare"
+expect_line 64 'not a number of at least 1' "$compare" "$scratch/small.yaml" --ranks 0
+expect_line 64 'no such program' env COTERIE="$scratch/nowhere" "$compare" "$scratch/small.yaml"
+expect_line 66 'cannot read the recipe' "$compare" "$scratch/none.yaml"
+expect_line 78 "unknown key 'model.expertz'" "$compare" "$scratch/small.yaml" --set model.expertz=3

@@ -68,17 +68,8 @@ for rank in "$scratch"/started.*; do # gone, or waiting for its parent to notice
     [[ "$(ps -o stat= -p "$(cat "$rank")" || true)" =~ ^(Z.*)?$ ]] || fail "rank ${rank##*.} still runs"
 done
 
-# refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
-refused() {
-    local code="$1" text="$2" got=0
-    shift 2
-    timeout 300 "$goals" "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
-    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
-        fail "goals $* ended with $got, not $code and '$text': $(cat "$scratch/err")"
-    fi
-}
-refused 64 'see tests/bench/goals --help'
-refused 64 'speed: not one of step, reproducible' "$scratch/small.yaml" --only speed
-refused 64 'above 0' "$scratch/small.yaml" --rounds 0
-refused 66 'cannot read the recipe' "$scratch/none.yaml" --only exchange
-COTERIE="$scratch/nowhere" refused 64 'no such program' "$scratch/small.yaml"
+expect_line 64 'see tests/bench/goals --help' "$goals"
+expect_line 64 'speed: not one of step, reproducible' "$goals" "$scratch/small.yaml" --only speed
+expect_line 64 'above 0' "$goals" "$scratch/small.yaml" --rounds 0
+expect_line 66 'cannot read the recipe' "$goals" "$scratch/none.yaml" --only exchange
+COTERIE="$scratch/nowhere" expect_line 64 'no such program' "$goals" "$scratch/small.yaml"

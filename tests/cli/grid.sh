@@ -29,19 +29,10 @@ timeout 300 "$grid" "$scratch/small.yaml" --quick --predict --networks shared >"
 [ "$(wc -l <"$scratch/text")" = 2 ] || fail "a table of other than two lines: $(cat "$scratch/text")"
 grep -qE '^ +8 +2 +shared +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +(slots|tokens) [0-9.]+ times' "$scratch/text" || fail "$(cat "$scratch/text")"
 
-# refused CODE TEXT ARGUMENT...: it ends with this code and one line, which holds this text.
-refused() {
-    local code="$1" text="$2" got=0
-    shift 2
-    timeout 300 "$grid" "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
-    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
-        fail "grid $* ended with $got, not $code and '$text': $(cat "$scratch/err")"
-    fi
-}
-refused 64 'see tests/bench/grid --help'
-refused 64 'not a list of' "$scratch/small.yaml" --experts 8,many
-refused 64 'not a list of' "$scratch/small.yaml" --networks ethernet
-refused 64 'above 0' "$scratch/small.yaml" --seconds 0
-refused 66 'cannot read the recipe' "$scratch/none.yaml" --quick
-refused 78 "unknown key 'model.expertz'" "$scratch/small.yaml" --quick --set model.expertz=3
-COTERIE="$scratch/nowhere" refused 64 'no such program' "$scratch/small.yaml"
+expect_line 64 'see tests/bench/grid --help' "$grid"
+expect_line 64 'not a list of' "$grid" "$scratch/small.yaml" --experts 8,many
+expect_line 64 'not a list of' "$grid" "$scratch/small.yaml" --networks ethernet
+expect_line 64 'above 0' "$grid" "$scratch/small.yaml" --seconds 0
+expect_line 66 'cannot read the recipe' "$grid" "$scratch/none.yaml" --quick
+expect_line 78 "unknown key 'model.expertz'" "$grid" "$scratch/small.yaml" --quick --set model.expertz=3
+COTERIE="$scratch/nowhere" expect_line 64 'no such program' "$grid" "$scratch/small.yaml"

@@ -75,21 +75,11 @@ python3 "$scratch/check.py" "$scratch/plain" "$scratch/slow" "$scratch/busy" "$s
 timeout 300 "$simulate" --quick --plans tokens >"$scratch/text" || fail "as text"
 [ "$(wc -l <"$scratch/text")" = 2 ] || fail "as text: $(cat "$scratch/text")"
 
-# refused CODE TEXT COMMAND...: it ends with this code and one line, which holds this text.
-refused() {
-    local code="$1" text="$2" got=0
-    shift 2
-    timeout 60 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
-    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
-        fail "'$*' ended with $got, not $code and '$text': $(cat "$scratch/err")"
-    fi
-}
-
-refused 64 "is not a number of at least 2" "$simulate" --nodes 16,one
-refused 64 "none of slots, slots-flat, tokens" "$simulate" --plans slots,all
-refused 64 "not allowed with" "$simulate" --experts 4 --experts-per-rank 3
-refused 69 "apt-get install libsimgrid-dev" env PATH="$scratch" /usr/bin/python3 "$simulate" --quick
+expect_line 64 "is not a number of at least 2" "$simulate" --nodes 16,one
+expect_line 64 "none of slots, slots-flat, tokens" "$simulate" --plans slots,all
+expect_line 64 "not allowed with" "$simulate" --experts 4 --experts-per-rank 3
+expect_line 69 "apt-get install libsimgrid-dev" env PATH="$scratch" /usr/bin/python3 "$simulate" --quick
 # What breaks down inside the simulation.
-refused 70 "out of memory" "$simulate" --nodes 2 --plans slots --samples 2 --experts 2 --width 2200000000
+expect_line 70 "out of memory" "$simulate" --nodes 2 --plans slots --samples 2 --experts 2 --width 2200000000
 [ -z "$(ls -A "$TMPDIR")" ] || fail "left behind: $(ls -A "$TMPDIR")"
 echo "simulated, and refused"

@@ -33,6 +33,16 @@ expect() {
     fi
 }
 
+# expect_line CODE TEXT TOOL...: the same of a tool, which says nothing else on its standard error.
+expect_line() {
+    local code="$1" text="$2" got=0
+    shift 2
+    timeout 300 "$@" >"$scratch/out" 2>"$scratch/err" || got=$?
+    if [[ $got -ne $code || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$text" "$scratch/err"; then
+        fail "'$*' ended with $got, not $code and '$text': $(cat "$scratch/err")"
+    fi
+}
+
 digest() {
     "$COTERIE" inspect --digest "$1"
 }
