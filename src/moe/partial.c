@@ -85,7 +85,7 @@ static void merge_tokens(const cot_partial *a, const cot_partial *b, size_t firs
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width)
 {
     if (a->max == NULL) {
-        cot_add(places_of(a->in_lanes, tokens) * width, b->numerators, a->numerators);
+        cot_add(tokens * width, b->numerators, a->numerators);
         return;
     }
     for (size_t t = 0; t < tokens; t += BLOCK)

@@ -19,7 +19,8 @@
 typedef struct cot_partial {
     cot_real *numerators; /**< [tokens,D] */
     cot_real *max, *sum;  /**< [tokens] */
-    bool in_lanes;        /**< numerators are [blocks of samples,D,T,lanes], as of math/fused.h */
+    bool in_lanes; /**< numerators are [blocks of samples,D,T,lanes], as of math/fused.h; not of
+                      plain sums */
 } cot_partial;
 
 /** A plain sum. */
