@@ -1,6 +1,7 @@
 /* The program: starts MPI, finds the command, and sees that every rank ends with the same code. */
 #include "cli/cli.h"
 
+#include <coterie/blas.h>
 #include <coterie/log.h>
 #include <coterie/memory.h>
 #include <coterie/version.h>
@@ -61,6 +62,7 @@ static void send_large_buffers(void)
 int main(int argc, char **argv)
 {
     cot_comm *world = NULL;
+    cot_blas_settle_core(argv);
     send_without_asking();
     send_large_buffers();
     if (MPI_Init(&argc, &argv) != MPI_SUCCESS) return COT_E_INTERNAL;

@@ -1,5 +1,6 @@
 #include "support/test.h"
 
+#include <coterie/blas.h>
 #include <coterie/memory.h>
 #include <coterie/status.h>
 
@@ -83,6 +84,7 @@ int run_test_group(const char *name, const struct CMUnitTest *tests, size_t coun
                    int *argc, char ***argv)
 {
     int rank = 0;
+    cot_blas_settle_core(*argv);
     if (mpi) {
         MPI_Init(argc, argv);
         MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# An OpenBLAS that does not know the processor is told what fits; what the user asks for stays.
+source "$(dirname "$0")/../support/cli.bash"
+
+# core_of NAME COMMAND...: the kernels that a run of two ranks used.
+core_of() {
+    local folder="$scratch/$1"
+    shift
+    OMPI_MCA_rmaps_base_oversubscribe=1 "$@" mpirun -n 2 "$COTERIE" train "$scratch/small.yaml" \
+        --steps 0 --set output.dir="$folder" >/dev/null 2>&1
+    "$COTERIE" inspect "$folder/latest.h5" | sed -n 's/^  blas_core *//p'
+}
+
+if [[ "$(uname -m)" != x86_64 ]]; then
+    echo "only on x86-64 OpenBLAS has kernels to fall back to: skipped"
+    exit 77
+fi
+
+grep -qw avx2 /proc/cpuinfo && told=told || told=Prescott
+core="$(core_of unaware env -u OPENBLAS_CORETYPE LD_PRELOAD="$OLD_BLAS")"
+[[ $core == "$told" ]] || fail "OpenBLAS without knowledge of the processor runs $core, not $told"
+
+core="$(core_of own env -u OPENBLAS_CORETYPE)"
+[[ $core != Prescott || $told == Prescott ]] || fail "OpenBLAS runs $core where AVX2 is at hand"
+
+core="$(core_of asked env OPENBLAS_CORETYPE=Prescott)"
+[[ $core == Prescott ]] || fail "OpenBLAS runs $core, not what the environment asked for"
