@@ -12,6 +12,7 @@ typedef struct job {
     cot_real *y, *to_w, *to_hidden;
     size_t n, row;
     bool adds;
+    size_t begin, end; /* the columns of z and y at hand */
 } job;
 
 /* Some vectors of lanes, from `lane` on, and the slots from `slot` on. */
@@ -59,10 +60,21 @@ COT_INLINE void with_hidden(kernel *run, const job *j, size_t lane, size_t slot)
     }
 }
 
-COT_INLINE void for_all_slots(kernel *run, const job *j)
+/* Columns of z, or y, that stay in the first-level cache from slot to slot: 17 KiB in lanes. */
+enum { COLUMNS_AT_ONCE = 66 };
+
+/* Part by part of the columns; so many slots at once, if there are as many. */
+COT_INLINE void for_all_slots(kernel *run, size_t at_once, job j)
 {
+    const size_t D = j.slots->D;
+    const size_t parts = (D + COLUMNS_AT_ONCE - 1) / COLUMNS_AT_ONCE;
     for (size_t lane = 0; lane < L; lane += COT_VEC)
-        for (size_t slot = 0; slot < j->slots->slots; slot++) with_hidden(run, j, lane, slot);
+        for (size_t part = 0; part < parts; part++) {
+            j.begin = D * part / parts;
+            j.end = D * (part + 1) / parts;
+            for (size_t slot = 0; slot < j.slots->slots; slot += at_once)
+                with_hidden(run, &j, lane, slot);
+        }
 }
 
 /* ---- vectors ---- */
@@ -84,6 +96,15 @@ COT_INLINE void clear(int count, cot_vec *x)
 {
     COT_UNROLL
     for (int i = 0; i < count; i++) x[i] = cot_vec_zero();
+}
+
+/* A slot's sums over the columns before these. */
+COT_INLINE void resume(int count, const job *j, const cot_real *from, cot_vec *sums)
+{
+    if (j->begin > 0)
+        load(count, from, sums);
+    else
+        clear(count, sums);
 }
 
 /* Numbers `stride` apart, each in all lanes. */
@@ -157,11 +178,11 @@ COT_INLINE void hidden_of(int H, const job *j, size_t lane, size_t slot)
     const cot_real *w1 = matrix_of(H, j, slot);
     cot_vec ws[T - 1], sum[MOST];
     load(T - 1, j->w + weights_at(slot, lane), ws);
-    if (j->bias != NULL)
+    if (j->bias != NULL && j->begin == 0)
         spread(H, j->bias + expert_of(j, slot) * (size_t)H, 1, sum);
     else
-        clear(H, sum);
-    for (size_t d = 0; d < j->slots->D; d++) {
+        resume(H, j, j->to_hidden + hidden_at(H, slot, lane), sum);
+    for (size_t d = j->begin; d < j->end; d++) {
         cot_vec zs[T], w1s[MOST];
         load(T, j->z + d * T * L + lane, zs);
         spread(H, w1 + d * (size_t)H, 1, w1s);
@@ -174,7 +195,7 @@ static void run_hidden(const cot_fused_slots *s, const cot_real *z, const cot_re
                        const cot_real *w1, const cot_real *b1, cot_real *to)
 {
     const job j = {.slots = s, .z = z, .w = w, .matrix = w1, .bias = b1, .to_hidden = to};
-    for_all_slots(hidden_of, &j);
+    for_all_slots(hidden_of, 1, j);
 }
 
 /* Number d of a slot's output. */
@@ -198,10 +219,10 @@ COT_INLINE void add_outputs(int H, int slots, const job *j, size_t lane, size_t 
         load(T, j->w + weights_at(slot + (size_t)i, lane), ws[i]);
         load(H, j->hidden + hidden_at(H, slot + (size_t)i, lane), hs[i]);
     }
-    for (size_t d = 0; d < D; d++) {
+    for (size_t d = j->begin; d < j->end; d++) {
         cot_real *y = j->y + d * T * L + lane;
         cot_vec ys[T], w2s[MOST];
-        if (j->adds)
+        if (j->adds || slot > 0)
             load(T, y, ys);
         else
             clear(T, ys);
@@ -214,28 +235,20 @@ COT_INLINE void add_outputs(int H, int slots, const job *j, size_t lane, size_t 
     }
 }
 
-COT_INLINE void output_of_one(int H, const job *j, size_t lane, size_t slot)
+COT_INLINE void outputs_of(int H, const job *j, size_t lane, size_t slot)
 {
-    add_outputs(H, 1, j, lane, slot);
-}
-
-COT_INLINE void outputs_of_two(int H, const job *j, size_t lane, size_t slot)
-{
-    add_outputs(H, 2, j, lane, slot);
+    if (slot + 1 < j->slots->slots)
+        add_outputs(H, 2, j, lane, slot);
+    else
+        add_outputs(H, 1, j, lane, slot);
 }
 
 static void run_outputs(const cot_fused_slots *s, const cot_real *w, const cot_real *w2,
                         const cot_real *b2, const cot_real *hidden, bool adds, cot_real *y)
 {
-    job j = {.slots = s, .w = w, .matrix = w2, .bias = b2, .hidden = hidden, .y = y};
-    for (size_t lane = 0; lane < L; lane += COT_VEC)
-        for (size_t slot = 0; slot < s->slots; slot += 2) {
-            j.adds = adds || slot > 0;
-            if (slot + 1 < s->slots)
-                with_hidden(outputs_of_two, &j, lane, slot);
-            else
-                with_hidden(output_of_one, &j, lane, slot);
-        }
+    const job j = {
+        .slots = s, .w = w, .matrix = w2, .bias = b2, .hidden = hidden, .adds = adds, .y = y};
+    for_all_slots(outputs_of, 2, j);
 }
 
 /* ---- backward ---- */
@@ -249,17 +262,17 @@ COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j
     cot_vec ws[T - 1], hs[MOST], dws[T], dhs[MOST];
     load(T - 1, j->w + weights_at(slot, lane), ws);
     load(H, j->hidden + hidden_at(H, slot, lane), hs);
-    clear(T, dws);
-    clear(H, dhs);
-    for (size_t d = 0; d < D; d++) {
+    resume(T, j, j->to_w + weights_at(slot, lane), dws);
+    resume(H, j, j->to_hidden + hidden_at(H, slot, lane), dhs);
+    for (size_t d = j->begin; d < j->end; d++) {
         cot_vec dzs[T], w2s[MOST];
         load(T, j->z + d * T * L + lane, dzs);
         spread(H, w2 + d, D, w2s);
         if (to_w) add_scaled(T, output(H, j, slot, d, w2s, hs), dzs, dws);
         if (to_hidden) add_scaled(H, mixed(ws, dzs), w2s, dhs);
     }
-    COT_UNROLL
-    for (int t = 0; t < T - 1 && to_w; t++) dws[t] += dws[T - 1]; /* of dy, from those of dz */
+    if (j->end == D) COT_UNROLL
+    for (int t = 0; t < T - 1; t++) dws[t] += dws[T - 1]; /* of dy, from those of dz */
     if (to_w) store(T, dws, j->to_w + weights_at(slot, lane));
     if (to_hidden) store(H, dhs, j->to_hidden + hidden_at(H, slot, lane));
 }
@@ -286,7 +299,7 @@ static void run_outputs_backward(const cot_fused_slots *s, const cot_real *dz, c
                    .hidden = hidden,
                    .to_w = dw,
                    .to_hidden = dhidden};
-    for_all_slots(outputs_backward_of, &j);
+    for_all_slots(outputs_backward_of, 1, j);
 }
 
 COT_INLINE void inputs_backward_of(int H, const job *j, size_t lane, size_t slot)
@@ -296,8 +309,8 @@ COT_INLINE void inputs_backward_of(int H, const job *j, size_t lane, size_t slot
     cot_vec ws[T], dhs[MOST], dws[T];
     load(T, j->w + weights_at(slot, lane), ws);
     load(H, j->hidden + hidden_at(H, slot, lane), dhs);
-    clear(T, dws);
-    for (size_t d = 0; d < j->slots->D; d++) {
+    resume(T, j, j->to_w + weights_at(slot, lane), dws);
+    for (size_t d = j->begin; d < j->end; d++) {
         cot_vec zs[T - 1], w1s[MOST];
         load(T - 1, j->z + d * T * L + lane, zs);
         spread(H, w1 + d * (size_t)H, 1, w1s);
@@ -328,7 +341,7 @@ static void run_inputs_backward(const cot_fused_slots *s, const cot_real *z, con
                    .adds = adds,
                    .to_w = dw,
                    .y = dx};
-    for_all_slots(inputs_backward_of, &j);
+    for_all_slots(inputs_backward_of, 1, j);
 }
 
 /* ---- gradients of weights: vectors along D ---- */
