@@ -59,8 +59,8 @@ typedef struct cot_fused_kernels {
                             const cot_real *w1, const cot_real *dhidden, bool adds, cot_real *dw,
                             cot_real *dx);
     /* dweights [experts,H,D] += the sum over the expert's slots, and for each over n samples, of
-     * hidden mixed^T: z [n,T,D] is in rows, of tokens `row` numbers apart; w and hidden have a
-     * block of samples after the other. */
+     * hidden mixed^T: z [n,T,D] is in rows, of tokens `row` numbers apart, where D rounded up to
+     * lanes are at least; w and hidden have a block of samples after the other. */
     void (*weights)(const cot_fused_slots *s, size_t n, const cot_real *z, size_t row,
                     const cot_real *w, const cot_real *hidden, cot_real *dweights);
     /* Numbers x[i,c] at x[i * row + c] of n samples into lanes [cols] that lie `col` apart, and

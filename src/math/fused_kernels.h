@@ -353,12 +353,13 @@ COT_INLINE size_t columns_of(size_t H)
     return H * 4 <= sums ? 4 : H * 3 <= sums ? 3 : H * 2 <= sums ? 2 : 1;
 }
 
+/* Of a token's row, which has room for whole vectors. */
 COT_INLINE void load_columns(int cols, const cot_real *from, cot_vec_end last, cot_vec *to)
 {
     COT_UNROLL
     for (int v = 0; v < cols; v++) {
-        const cot_real *at = from + v * COT_VEC;
-        to[v] = v == cols - 1 ? cot_vec_load_end(at, last) : cot_vec_load(at);
+        const size_t back = v == cols - 1 ? last.back : 0;
+        to[v] = cot_vec_load(from + v * COT_VEC - back);
     }
 }
 

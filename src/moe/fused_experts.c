@@ -14,7 +14,7 @@ struct cot_fused {
     cot_activation activation;
     cot_hidden_rows hidden;
     size_t D, H, P;
-    size_t row;     /* from a token to the next in rows: whole cache lines */
+    size_t row;     /* from a token to the next in rows: whole vectors */
     size_t slots;   /* of all experts */
     size_t grain;   /* samples, at most */
     size_t blocks;  /* of samples in a grain, at most */
@@ -55,7 +55,6 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                             const cot_moe_shape *shape, size_t experts, size_t grains, size_t grain,
                             cot_hidden_rows hidden)
 {
-    const size_t line = COT_ALIGNMENT / sizeof(cot_real);
     cot_fused *f = cot_alloc(1, sizeof *f);
     *f = (cot_fused){.kernels = cot_fused_kernels_chosen(),
                      .bank = bank,
@@ -65,7 +64,7 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                      .D = shape->D,
                      .H = shape->H,
                      .P = shape->P,
-                     .row = (shape->D + line - 1) / line * line,
+                     .row = (shape->D + L - 1) / L * L,
                      .slots = experts * shape->P,
                      .grain = grain,
                      .blocks = blocks_of(grain)};
@@ -154,7 +153,8 @@ static cot_real *rows_of(const cot_fused *f, cot_real *rows, size_t grain)
     return rows + grain * f->grain * T * f->row;
 }
 
-/* Of each sample, its tokens x [T,D] to rows of differences to the last one, which stays. */
+/* Of each sample, its tokens x [T,D] to rows of differences to the last one, which stays. What is
+ * behind D is multiplied too, if to no end: 0 takes the least time. */
 COT_VECTOR_CLONES
 static void take_apart(size_t n, size_t D, const cot_real *x, size_t row, cot_real *rows)
 {
@@ -163,6 +163,8 @@ static void take_apart(size_t n, size_t D, const cot_real *x, size_t row, cot_re
         for (size_t t = 0; t < T - 1; t++)
             for (size_t d = 0; d < D; d++) rows[t * row + d] = x[t * D + d] - last[d];
         for (size_t d = 0; d < D; d++) rows[(T - 1) * row + d] = last[d];
+        for (size_t t = 0; t < T; t++)
+            for (size_t d = D; d < row; d++) rows[t * row + d] = 0;
     }
 }
 

@@ -56,7 +56,8 @@ fused_problem fused_problem_of(const fused_arrays *a, cot_fused_slots s, size_t 
                                bool adds)
 {
     const cot_real *bias = biased ? a->bias : NULL;
-    const size_t row = s.D + n % (1 + FUSED_MOST_ROW - FUSED_MOST_D);
+    const size_t whole = (s.D + L - 1) / L * L;
+    const size_t row = whole + n % L;
     return (fused_problem){s,         n,    row,  adds,      a->z,     a->w,
                            a->matrix, bias, bias, a->hidden, a->before};
 }

@@ -19,7 +19,7 @@ size_t fused_sets(fused_set list[FUSED_SETS]);
 /* ---- what kernels work on ---- */
 
 enum { FUSED_MOST_D = 67, FUSED_MOST_P = 3, FUSED_MOST_EXPERTS = 3, FUSED_MOST_SAMPLES = 40 };
-enum { FUSED_MOST_ROW = FUSED_MOST_D + 13 };
+enum { FUSED_MOST_ROW = FUSED_MOST_D + 2 * COT_FUSED_LANES };
 
 /** Numbers in an array: samples [n,T,row] are the most; padding is wider than any vector. */
 enum {
