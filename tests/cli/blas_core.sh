@@ -2,13 +2,13 @@
 # An OpenBLAS that does not know the processor is told what fits; what the user asks for stays.
 source "$(dirname "$0")/../support/cli.bash"
 
-# core_of NAME COMMAND...: the kernels that a run of two ranks used.
-core_of() {
+# core_under NAME COMMAND...: the kernels of two ranks that this command starts.
+core_under() {
     local folder="$scratch/$1"
     shift
-    OMPI_MCA_rmaps_base_oversubscribe=1 "$@" mpirun -n 2 "$COTERIE" train "$scratch/small.yaml" \
-        --steps 0 --set output.dir="$folder" >/dev/null 2>&1
-    "$COTERIE" inspect "$folder/latest.h5" | sed -n 's/^  blas_core *//p'
+    "$@" mpirun --oversubscribe --bind-to none -n 2 "$COTERIE" train "$scratch/small.yaml" --steps 0 \
+        --set output.dir="$folder" >/dev/null 2>&1
+    core_of "$folder/latest.h5"
 }
 
 if [[ "$(uname -m)" != x86_64 ]]; then
@@ -17,11 +17,11 @@ if [[ "$(uname -m)" != x86_64 ]]; then
 fi
 
 grep -qw avx2 /proc/cpuinfo && told=told || told=Prescott
-core="$(core_of unaware env -u OPENBLAS_CORETYPE LD_PRELOAD="$OLD_BLAS")"
+core="$(core_under unaware env -u OPENBLAS_CORETYPE LD_PRELOAD="$OLD_BLAS")"
 [[ $core == "$told" ]] || fail "OpenBLAS without knowledge of the processor runs $core, not $told"
 
-core="$(core_of own env -u OPENBLAS_CORETYPE)"
+core="$(core_under own env -u OPENBLAS_CORETYPE)"
 [[ $core != Prescott || $told == Prescott ]] || fail "OpenBLAS runs $core where AVX2 is at hand"
 
-core="$(core_of asked env OPENBLAS_CORETYPE=Prescott)"
+core="$(core_under asked env OPENBLAS_CORETYPE=Prescott)"
 [[ $core == Prescott ]] || fail "OpenBLAS runs $core, not what the environment asked for"

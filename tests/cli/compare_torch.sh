@@ -30,6 +30,10 @@ holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4'
 holds 'len(found["rows"]) == 4 and all(row["samples_per_s"] > 0 for row in found["rows"])'
 holds 'max(row["ratio"] for row in found["rows"][:3]) == 1'
 
+# Both by the same kernels of OpenBLAS, if PyTorch has it.
+"$COTERIE" train "$scratch/small.yaml" --steps 0 --set output.dir="$scratch/core" >/dev/null 2>&1
+holds "found['kernels'] in (None, '$(core_of "$scratch/core/latest.h5")')"
+
 options=(router.normalize=logits router.noise=0.3 model.activation=gelu model.experts=5 model.slots=3
     model.patch_height=7 model.embed=12 model.embed_bias=true model.layers=2 model.residual=true
     model.expert_bias=true model.pool=mean model.head_bias=true loss.label_smoothing=0.1

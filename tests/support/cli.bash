@@ -43,6 +43,11 @@ expect_line() {
     fi
 }
 
+# core_of CHECKPOINT: the kernels that OpenBLAS had in the run that wrote it.
+core_of() {
+    "$COTERIE" inspect "$1" | sed -n 's/^  blas_core *//p'
+}
+
 digest() {
     "$COTERIE" inspect --digest "$1"
 }

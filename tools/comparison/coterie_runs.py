@@ -33,7 +33,7 @@ class Coterie:
                   *options)
 
     def initial_state(self):
-        """Parameters in float32, the resolved recipe, the exchange plan."""
+        """Parameters in float32, the resolved recipe, and the checkpoint's attributes."""
         self.train(self.scratch / "agree", 0)
         with h5py.File(self.scratch / "agree" / "checkpoint-0.h5", "r") as file:
             weights = {}
@@ -42,7 +42,7 @@ class Coterie:
                 if isinstance(node, h5py.Dataset) else None)
             text = {name: value.decode() if isinstance(value, bytes) else str(value)
                     for name, value in file.attrs.items()}
-        return weights, parse_recipe(text["recipe"]), text["exchange"]
+        return weights, parse_recipe(text["recipe"]), text
 
     def steps_of(self, folder):
         """The events `step` of a run."""

@@ -3,6 +3,7 @@ modes.py sets. FOLDER has the samples, the initial weights and job.json; rank 0 
 object. With `task` "losses" it chooses the fastest of the forms of the model, trains anew from the
 initial weights, and gives the losses; with "speed" it gives samples/s of its training steps."""
 import contextlib
+import ctypes
 import json
 import re
 import statistics
@@ -26,6 +27,16 @@ def blas_library():
     lines = Path("/proc/self/maps").read_text().splitlines()
     paths = {line.split()[-1] for line in lines if re.search(r"/lib(blas|openblas|blis|mkl)", line)}
     return min(paths, default="its own")
+
+
+def kernels_of(library):
+    """The kernels that it chose, if it is an OpenBLAS."""
+    try:
+        name = ctypes.CDLL(library).openblas_get_corename
+    except (OSError, AttributeError):
+        return None
+    name.restype = ctypes.c_char_p
+    return name().decode()
 
 
 class Trainer:
@@ -138,7 +149,8 @@ class Trainer:
             if self.world > 1:
                 dist.all_reduce(loss)
             losses.append(loss.item() / self.batch_size(step))
-        return {"form": form, "losses": losses, "blas": blas_library()}
+        blas = blas_library()
+        return {"form": form, "losses": losses, "blas": blas, "kernels": kernels_of(blas)}
 
     def speed(self, form, seconds):
         self.start(form)
