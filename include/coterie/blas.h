@@ -36,12 +36,11 @@ void cot_blas_set_threads(size_t threads);
 /** The kernels that OpenBLAS chose for this processor, e.g. "Cooperlake". */
 const char *cot_blas_core(void);
 
-/** Call it first in main, with main's argv. An OpenBLAS older than the processor does not know it
- * and takes the oldest kernels it has, which cost nine tenths of the speed (0.3.21 does so on
- * Emerald Rapids). Where a processor with AVX2 or AVX-512 gets kernels without and the environment
- * has no OPENBLAS_CORETYPE, sets this to what fits and starts the program again, as the same
- * process; otherwise, and where that cannot be done, returns and nothing has changed but the
- * environment. */
+/** Call it first in main, with main's argv. An OpenBLAS that is older than the processor may not
+ * know it, and take the oldest kernels it has: with them a step took four to six times as long
+ * (0.3.21 on Emerald Rapids). Where a processor with AVX2 or AVX-512 got those, and the environment
+ * has no OPENBLAS_CORETYPE, sets this to what fits and starts the program again as the same
+ * process. Otherwise, and where that cannot be done, returns. */
 void cot_blas_settle_core(char **argv);
 
 #endif
