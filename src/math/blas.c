@@ -140,3 +140,8 @@ void cot_blas_set_threads(size_t threads)
 {
     openblas_set_num_threads((int)dimension(threads));
 }
+
+const char *cot_blas_core(void)
+{
+    return openblas_get_corename();
+}

@@ -2,7 +2,6 @@
 
 #include <coterie/blas.h>
 
-#include <cblas.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -10,11 +9,6 @@
 
 #define CORE_TYPE "OPENBLAS_CORETYPE"
 #define OLDEST_CORE "Prescott" /* what it takes on x86-64 when it does not know the processor */
-
-const char *cot_blas_core(void)
-{
-    return openblas_get_corename();
-}
 
 /* The kernels that OpenBLAS, where it knows the processor, takes for one with these vectors. */
 static const char *core_of(cot_vectors vectors)
