@@ -7,14 +7,6 @@
 
 #include <stddef.h>
 
-/** Functions with a hot loop are compiled for several vector widths; the dynamic linker takes the
- * widest that the processor has. With contraction off, all widths round alike. */
-#if defined(__x86_64__) && defined(__ELF__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define COT_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define COT_VECTOR_CLONES
-#endif
-
 /** Partial sums in a reduction: element i adds to partial sum i mod COT_LANES, then the partial
  * sums add pairwise. */
 enum { COT_LANES = 16 };

@@ -1,5 +1,6 @@
+#include "base/vector_clones.h"
+
 #include <coterie/activation.h>
-#include <coterie/vector.h>
 
 #include <math.h>
 

@@ -1,3 +1,5 @@
+#include "base/vector_clones.h"
+
 #include <coterie/normalize.h>
 #include <coterie/vector.h>
 

@@ -1,3 +1,5 @@
+#include "base/vector_clones.h"
+
 #include <coterie/softmax.h>
 #include <coterie/vector.h>
 

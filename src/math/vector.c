@@ -1,3 +1,4 @@
+#include "base/vector_clones.h"
 #include "math/simd.h"
 
 #include <coterie/vector.h>

@@ -1,9 +1,9 @@
 #include "moe/fused_experts.h"
 
+#include "base/vector_clones.h"
 #include "math/fused.h"
 
 #include <coterie/memory.h>
-#include <coterie/vector.h>
 
 enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES };
 

@@ -1,5 +1,7 @@
 #include "moe/projected.h"
 
+#include "base/vector_clones.h"
+
 #include <coterie/blas.h>
 #include <coterie/memory.h>
 #include <coterie/vector.h>

@@ -1,3 +1,4 @@
+#include "base/vector_clones.h"
 #include "moe/noise.h"
 #include "moe/tokens_state.h"
 

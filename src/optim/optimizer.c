@@ -1,6 +1,7 @@
+#include "base/vector_clones.h"
+
 #include <coterie/memory.h>
 #include <coterie/optimizer.h>
-#include <coterie/vector.h>
 
 #include <math.h>
 

@@ -1,5 +1,7 @@
 #include "special/entropy.h"
 
+#include "base/vector_clones.h"
+
 #include <coterie/vector.h>
 
 #include <math.h>
