@@ -1,3 +1,4 @@
+#include "base/box_muller.h"
 #include "support/numbers.h"
 #include "support/test.h"
 
@@ -89,22 +90,46 @@ static void uniform_never_reaches_high(void **state)
     for (size_t i = 0; i < N; i++) assert_true(draws[i] >= 4194304 && draws[i] < 4194305);
 }
 
+/* Normals are drawn in groups of 128: offsets at both ends of the first, lengths into the third. */
 static void a_draw_at_an_offset_is_the_tail(void **state)
 {
     (void)state;
-    enum { N = 41 };
-    cot_real whole[N];
+    enum { N = 300 };
+    static const size_t firsts[] = {0, 1, 2, 3, 4, 5, 7, 9, 124, 125, 126, 127, 128, 129, 130};
+    cot_real uniform[N];
+    cot_real normal[N];
     cot_real tail[N];
     cot_stream stream = {.seed = 5, .index = 6, .purpose = COT_PURPOSE_TEST};
-    for (size_t first = 0; first <= 9; first++)
-        for (size_t n = 0; n <= N - first; n++) {
-            cot_rng_uniform(&stream, 0, N, -1, 1, whole);
-            cot_rng_uniform(&stream, first, n, -1, 1, tail);
-            assert_same_bits(tail, whole + first, n);
-            cot_rng_normal(&stream, 0, N, 3, whole);
-            cot_rng_normal(&stream, first, n, 3, tail);
-            assert_same_bits(tail, whole + first, n);
+    cot_rng_uniform(&stream, 0, N, -1, 1, uniform);
+    cot_rng_normal(&stream, 0, N, 3, normal);
+    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++)
+        for (size_t n = 0; n <= N - firsts[i]; n++) {
+            cot_rng_uniform(&stream, firsts[i], n, -1, 1, tail);
+            assert_same_bits(tail, uniform + firsts[i], n);
+            cot_rng_normal(&stream, firsts[i], n, 3, tail);
+            assert_same_bits(tail, normal + firsts[i], n);
         }
+}
+
+/* Words (0, 1) and (2, 3) of a block give two normals each, also where the stream ends. */
+static void normals_come_from_words(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 70 };
+    static const uint32_t firsts[] = {0, UINT32_MAX - BLOCKS + 1};
+    cot_real normals[4 * BLOCKS];
+    cot_stream stream = {.seed = 8, .index = 9, .epoch = 10, .purpose = COT_PURPOSE_TEST};
+    for (size_t i = 0; i < 2; i++) {
+        cot_rng_normal(&stream, (size_t)firsts[i] * 4, 4 * (size_t)BLOCKS, 1, normals);
+        for (uint32_t block = 0; block < BLOCKS; block++) {
+            uint32_t words[4];
+            cot_real want[4];
+            cot_rng_words(&stream, firsts[i] + block, words);
+            cot_box_muller(2, (uint32_t[]){words[0], words[2]}, (uint32_t[]){words[1], words[3]},
+                           want);
+            assert_same_bits(normals + 4 * (size_t)block, want, 4);
+        }
+    }
 }
 
 static void normal_is_normal(void **state)
@@ -160,6 +185,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(uniform_is_uniform),
     cmocka_unit_test(uniform_never_reaches_high),
     cmocka_unit_test(a_draw_at_an_offset_is_the_tail),
+    cmocka_unit_test(normals_come_from_words),
     cmocka_unit_test(normal_is_normal),
     cmocka_unit_test(below_covers_its_range),
     cmocka_unit_test(hash_known_answers),
