@@ -4,11 +4,12 @@
 #include "data/source.h"
 
 #include <coterie/memory.h>
+#include <coterie/vector.h>
 
 #include <math.h>
 
 /* Raised whenever the same options would give other samples. */
-enum { L2NORM_VERSION = 1 };
+enum { L2NORM_VERSION = 2 };
 
 typedef struct l2norm {
     uint64_t seed;
@@ -68,9 +69,7 @@ static void sample_l2norm(void *source, cot_split split, uint64_t epoch, size_t 
     const l2norm *self = source;
     cot_stream stream = {self->seed, index, stream_epoch(split, epoch), COT_PURPOSE_L2NORM};
     cot_rng_normal(&stream, 0, self->count, 1, x);
-    double squares = 0.0;
-    for (size_t i = 0; i < self->count; i++) squares += (double)x[i] * (double)x[i];
-    target->value = (cot_real)sqrt(squares);
+    target->value = (cot_real)sqrt(cot_dot_double(self->count, x, x));
 }
 
 const cot_source_ops cot_source_l2norm = {
