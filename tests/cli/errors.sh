@@ -9,7 +9,7 @@ milliseconds() {
     echo $(($(date +%s%N) / 1000000))
 }
 
-# What mpirun alone takes to start and end, by ranks: up to seconds where host names resolve slowly.
+# What the start and the end alone take, by ranks: up to seconds where host names resolve slowly.
 declare -A start_up
 for n in 1 3; do
     began="$(milliseconds)"

@@ -13,11 +13,12 @@ fail() {
     exit 1
 }
 
-# ranks N COMMAND...: the program on N ranks; never for longer than five minutes.
+# ranks N COMMAND...: the program on N ranks, one without mpirun; never for longer than five minutes.
 ranks() {
-    local n="$1"
+    local n="$1" launcher=()
     shift
-    timeout 300 mpirun --oversubscribe --bind-to none -n "$n" "$COTERIE" "$@"
+    [ "$n" = 1 ] || launcher=(mpirun --oversubscribe --bind-to none -n "$n")
+    timeout 300 "${launcher[@]}" "$COTERIE" "$@"
 }
 
 # expect CODE TEXT COMMAND...: it ends with this exit code and one line of error, which holds this
