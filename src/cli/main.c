@@ -59,8 +59,8 @@ static void send_large_buffers(void)
     setenv("OMPI_MCA_btl_vader_max_send_size", "131072", 0);
 }
 
-/* A rank that nobody launched would start a daemon of Open MPI to launch more by, which takes 0.2 of
- * 0.5 seconds. The same goes before this. */
+/* A rank that nobody launched would start a daemon of Open MPI to launch more by, which takes 0.2
+ * of 0.5 seconds. The same goes before this. */
 static void stay_alone(void)
 {
     setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
