@@ -13,15 +13,26 @@ if ! "$python" -c 'import h5netcdf, h5py, matplotlib, numpy, xarray' 2>/dev/null
 fi
 export MPLCONFIGDIR="$scratch/matplotlib"
 files="$scratch/files"
-"$python" "$here/report_files.py" "$files"
+
+# preloaded PROGRAM ARGUMENT...: as "$python" PROGRAM ARGUMENT..., without the second that its modules take.
+coproc preloader { exec "$python" "$COTERIE_SOURCE/tests/support/preloaded.py"; }
+preloaded() {
+    local line status
+    line="$(printf '\t%s' "$@")"
+    echo "$BASHPID$line" >&"${preloader[1]}"
+    read -r status <&"${preloader[0]}" || fail "preloaded.py is gone"
+    return "$status"
+}
+
+preloaded "$here/report_files.py" "$files"
 
 # ---- every kind of folder ----
 for name in run deep norm suite norms; do
-    "$report" "$files/$name" >"$scratch/out" || fail "no report of $name"
+    preloaded "$report" "$files/$name" >"$scratch/out" || fail "no report of $name"
     [ "$(cat "$scratch/out")" = "$files/$name/report.html" ] || fail "prints $(cat "$scratch/out")"
-    "$python" "$here/report_check.py" page "$files/$name" || fail "the page of $name"
+    preloaded "$here/report_check.py" page "$files/$name" || fail "the page of $name"
 done
-"$python" "$here/report_check.py" numbers "$files/run" "$files/run/study.h5" || fail "numbers"
+preloaded "$here/report_check.py" numbers "$files/run" "$files/run/study.h5" || fail "numbers"
 for figure in kept selectors classes distinct mass time training timeline router-similarity norms; do
     [ -s "$files/run/figures/$figure.pdf" ] || fail "no figure $figure of a run"
 done
@@ -31,23 +42,23 @@ done
 [ -s "$files/deep/figures/exhaustive.png" ] || fail "no exhaustive figures"
 grep -q 'L2 norm of its input' "$files/norms/report.html" || fail "the suite of l2norm is not told apart"
 
-# ---- elsewhere, and the same bytes again ----
+# ---- elsewhere, and the same bytes again, from a process that begins with nothing imported ----
 "$report" "$files/run" -o "$scratch/else/where" >/dev/null || fail "-o"
 cmp "$files/run/report.html" "$scratch/else/where/report.html" || fail "the same files, another page"
 cmp "$files/run/figures/kept.pdf" "$scratch/else/where/figures/kept.pdf" || fail "another PDF"
 
 # ---- what is missing ----
-"$python" "$here/report_check.py" missing "$COTERIE_SOURCE/tools/analysis" "$files/deep" || fail "missing"
+preloaded "$here/report_check.py" missing "$COTERIE_SOURCE/tools/analysis" "$files/deep" || fail "missing"
 mkdir "$scratch/young"
 head -n 3 "$files/run/metrics.jsonl" >"$scratch/young/metrics.jsonl"
 printf '{"event": "st' >>"$scratch/young/metrics.jsonl" # a line that is being written
-"$report" "$scratch/young" >/dev/null || fail "a run that has just begun"
+preloaded "$report" "$scratch/young" >/dev/null || fail "a run that has just begun"
 grep -q '<h2>Not shown</h2>' "$scratch/young/report.html" || fail "nothing is said to be left out"
 
 # ---- what is wrong: refused CODE TEXT FOLDER ----
 refused() {
     local got=0
-    "$report" "$3" -o "$scratch/refused" >"$scratch/out" 2>"$scratch/err" || got=$?
+    preloaded "$report" "$3" -o "$scratch/refused" >"$scratch/out" 2>"$scratch/err" || got=$?
     if [[ $got -ne $1 || $(wc -l <"$scratch/err") -ne 1 ]] || ! grep -qF -- "$2" "$scratch/err"; then
         fail "$3 ends with $got, not $1 and '$2': $(cat "$scratch/err")"
     fi
@@ -94,7 +105,7 @@ refused 66 "no such folder" "$scratch/nowhere"
 mkdir "$scratch/empty"
 refused 66 "no run folder" "$scratch/empty"
 status=0
-"$report" "$files/run" -o "$files/run/study.h5/below" 2>"$scratch/err" || status=$?
+preloaded "$report" "$files/run" -o "$files/run/study.h5/below" 2>"$scratch/err" || status=$?
 [[ $status -eq 73 && $(wc -l <"$scratch/err") -eq 1 ]] || fail "an unwritable place: $status, $(cat "$scratch/err")"
 status=0
 "$report" 2>"$scratch/err" || status=$?
@@ -102,9 +113,7 @@ status=0
 
 # ---- in a browser ----
 if chromium="$(command -v chromium || command -v chromium-browser || command -v google-chrome)"; then
-    for name in run deep suite norms; do
-        "$python" "$here/report_check.py" narrow "$files/$name" "$chromium" || fail "on a phone: $name"
-    done
+    preloaded "$here/report_check.py" narrow "$chromium" "$files"/{run,deep,suite,norms} || fail "on a phone"
     echo "reported, and looked at in $chromium"
 else
     echo "reported; chromium is missing: the width of the page is NOT checked"

@@ -3,11 +3,12 @@
     report_check.py page FOLDER                 report.html is well-formed, needs nothing outside of
                                                 itself, and every figure is there as PNG and PDF
     report_check.py numbers FOLDER STUDY        its headline and table say what the study says
-    report_check.py narrow FOLDER CHROMIUM      at the width of a phone nothing sticks out
+    report_check.py narrow CHROMIUM FOLDER...   at the width of a phone nothing sticks out
     report_check.py missing ANALYSIS FOLDER     without any one variable of its files, all is made
                                                 but the figures that need it
 """
 import html
+import json
 import re
 import subprocess
 import sys
@@ -100,29 +101,37 @@ def check_numbers(folder, study):
     assert np.isfinite(line).all()
 
 
-def check_narrow(folder, chromium):
-    """The page in a frame as wide as a phone; a script beside it measures."""
+def check_narrow(chromium, *folders):
+    """The pages in frames as wide as a phone; a script beside them measures."""
     script = """
-        const page = frame.contentDocument, wide = page.documentElement.scrollWidth, out = [];
-        for (const text of page.querySelectorAll('svg text')) {
-            const box = text.getBoundingClientRect(), card = text.closest('.card')
-                .getBoundingClientRect();
-            if (box.right > card.right + 1 || box.left < card.left - 1) out.push(text.textContent);
+        const found = [];
+        for (const frame of document.querySelectorAll('iframe')) {
+            const page = frame.contentDocument, out = [];
+            for (const text of page.querySelectorAll('svg text')) {
+                const box = text.getBoundingClientRect(), card = text.closest('.card')
+                    .getBoundingClientRect();
+                if (box.right > card.right + 1 || box.left < card.left - 1)
+                    out.push(text.textContent);
+            }
+            found.push({width: page.documentElement.scrollWidth, out: out});
         }
-        result.textContent = 'WIDTH=' + wide + ' OUT=' + JSON.stringify(out);"""
+        result.textContent = 'FOUND=' + JSON.stringify(found);"""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "narrow.html"
-        path.write_text(f'<body style="margin:0"><pre id="result"></pre><iframe id="frame" style="'
-                        f'width:{PHONE}px;height:900px;border:0" srcdoc="'
-                        f'{html.escape(read(folder))}"></iframe>'
+        frames = "".join(f'<iframe style="width:{PHONE}px;height:900px;border:0" srcdoc="'
+                         f'{html.escape(read(folder))}"></iframe>' for folder in folders)
+        path.write_text(f'<body style="margin:0"><pre id="result"></pre>{frames}'
                         f"<script>onload = () => {{{script}}}</script>")
         command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
                    f"--user-data-dir={scratch}/profile", f"file://{path}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    found = re.search(r"WIDTH=(\d+) OUT=(.*?)</pre>", done.stdout)
+    found = re.search(r"FOUND=(.*?)</pre>", done.stdout)
     assert found, f"chromium measured nothing: {done.stderr[-300:]}"
-    assert int(found[1]) <= PHONE, f"{folder}: {found[1]} pixels wide on a phone of {PHONE}"
-    assert found[2] == "[]", f"{folder}: text outside of its card: {found[2]}"
+    found = json.loads(html.unescape(found[1]))
+    assert len(found) == len(folders)
+    for folder, page in zip(folders, found):
+        assert page["width"] <= PHONE, f"{folder}: {page['width']} pixels wide on a phone of {PHONE}"
+        assert not page["out"], f"{folder}: text outside of its card: {page['out']}"
 
 
 def check_missing(analysis, folder):
