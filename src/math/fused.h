@@ -34,7 +34,7 @@ enum {
 };
 
 /* Consecutive slots, of whole experts with P each, on one block of samples. Weights w of dispatch
- * or combine [slots,T,lanes], hidden rows [slots,H,lanes]; an expert's W1 [D,H], W2 [H,D], and its
+ * or combine [slots,T,lanes], hidden rows [slots,H,lanes]; an expert's W1 and W2^T [D,H], and its
  * biases [H] and [D], or NULL without them. No result overlaps an argument. */
 typedef struct cot_fused_slots {
     size_t D, H, P, slots;
@@ -47,11 +47,11 @@ typedef struct cot_fused_kernels {
                    const cot_real *w1, const cot_real *b1, cot_real *hidden);
     /* y[t] += the sum over slots of w[t] (W2^T hidden + b2), y [D,T,lanes]; from 0 unless `adds`.
      */
-    void (*outputs)(const cot_fused_slots *s, const cot_real *w, const cot_real *w2,
+    void (*outputs)(const cot_fused_slots *s, const cot_real *w, const cot_real *w2_t,
                     const cot_real *b2, const cot_real *hidden, bool adds, cot_real *y);
     /* dw[t] = dy[t] . (W2^T hidden + b2),  dhidden = W2 mixed, with dz [D,T,lanes] of dy. */
     void (*outputs_backward)(const cot_fused_slots *s, const cot_real *dz, const cot_real *w,
-                             const cot_real *w2, const cot_real *b2, const cot_real *hidden,
+                             const cot_real *w2_t, const cot_real *b2, const cot_real *hidden,
                              cot_real *dw, cot_real *dhidden);
     /* dw[t] = (x[t] - x[T-1]) . W1 dhidden, all that a softmax over tokens asks for, and, unless dx
      * is NULL, dx[t] += the sum over slots of w[t] W1 dhidden, from 0 unless `adds`. */

@@ -5,6 +5,13 @@
 
 enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES, MOST = COT_FUSED_HIDDEN };
 
+/* So many hidden units that registers hold those of two slots, and two numbers of each beside a
+ * slot's sums over tokens. */
+enum {
+    MOST_OF_TWO_SLOTS = COT_VEC_REGISTERS == 32 ? 10 : MOST,
+    MOST_TWICE = COT_VEC_REGISTERS == 32 ? 10 : 4
+};
+
 /* The arguments of a kernel; fused.h tells which it has. */
 typedef struct job {
     const cot_fused_slots *slots;
@@ -107,11 +114,11 @@ COT_INLINE void resume(int count, const job *j, const cot_real *from, cot_vec *s
         clear(count, sums);
 }
 
-/* Numbers `stride` apart, each in all lanes. */
-COT_INLINE void spread(int count, const cot_real *from, size_t stride, cot_vec *to)
+/* Numbers, each in all lanes. */
+COT_INLINE void spread(int count, const cot_real *from, cot_vec *to)
 {
     COT_UNROLL
-    for (int i = 0; i < count; i++) to[i] = cot_vec_all(from[(size_t)i * stride]);
+    for (int i = 0; i < count; i++) to[i] = cot_vec_all(from[i]);
 }
 
 /* Whether a sum is made of two, which take turns. Each multiply-add waits for the one before it in
@@ -179,13 +186,13 @@ COT_INLINE void hidden_of(int H, const job *j, size_t lane, size_t slot)
     cot_vec ws[T - 1], sum[MOST];
     load(T - 1, j->w + weights_at(slot, lane), ws);
     if (j->bias != NULL && j->begin == 0)
-        spread(H, j->bias + expert_of(j, slot) * (size_t)H, 1, sum);
+        spread(H, j->bias + expert_of(j, slot) * (size_t)H, sum);
     else
         resume(H, j, j->to_hidden + hidden_at(H, slot, lane), sum);
     for (size_t d = j->begin; d < j->end; d++) {
         cot_vec zs[T], w1s[MOST];
         load(T, j->z + d * T * L + lane, zs);
-        spread(H, w1 + d * (size_t)H, 1, w1s);
+        spread(H, w1 + d * (size_t)H, w1s);
         add_scaled(H, mixed(ws, zs), w1s, sum);
     }
     store(H, sum, j->to_hidden + hidden_at(H, slot, lane));
@@ -210,7 +217,6 @@ COT_INLINE cot_vec output(int H, const job *j, size_t slot, size_t d, const cot_
 /* One slot or two, which save loads and stores of y. */
 COT_INLINE void add_outputs(int H, int slots, const job *j, size_t lane, size_t slot)
 {
-    const size_t D = j->slots->D;
     const cot_real *w2[2];
     cot_vec ws[2][T], hs[2][MOST];
     COT_UNROLL
@@ -228,7 +234,7 @@ COT_INLINE void add_outputs(int H, int slots, const job *j, size_t lane, size_t 
             clear(T, ys);
         COT_UNROLL
         for (int i = 0; i < slots; i++) {
-            spread(H, w2[i] + d, D, w2s);
+            spread(H, w2[i] + d * (size_t)H, w2s);
             add_scaled(T, output(H, j, slot + (size_t)i, d, w2s, hs[i]), ws[i], ys);
         }
         store(T, ys, y);
@@ -237,7 +243,7 @@ COT_INLINE void add_outputs(int H, int slots, const job *j, size_t lane, size_t 
 
 COT_INLINE void outputs_of(int H, const job *j, size_t lane, size_t slot)
 {
-    if (slot + 1 < j->slots->slots)
+    if (H <= MOST_OF_TWO_SLOTS && slot + 1 < j->slots->slots)
         add_outputs(H, 2, j, lane, slot);
     else
         add_outputs(H, 1, j, lane, slot);
@@ -248,7 +254,7 @@ static void run_outputs(const cot_fused_slots *s, const cot_real *w, const cot_r
 {
     const job j = {
         .slots = s, .w = w, .matrix = w2, .bias = b2, .hidden = hidden, .adds = adds, .y = y};
-    for_all_slots(outputs_of, 2, j);
+    for_all_slots(outputs_of, s->H <= MOST_OF_TWO_SLOTS ? 2 : 1, j);
 }
 
 /* ---- backward ---- */
@@ -267,7 +273,7 @@ COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j
     for (size_t d = j->begin; d < j->end; d++) {
         cot_vec dzs[T], w2s[MOST];
         load(T, j->z + d * T * L + lane, dzs);
-        spread(H, w2 + d, D, w2s);
+        spread(H, w2 + d * (size_t)H, w2s);
         if (to_w) add_scaled(T, output(H, j, slot, d, w2s, hs), dzs, dws);
         if (to_hidden) add_scaled(H, mixed(ws, dzs), w2s, dhs);
     }
@@ -279,7 +285,7 @@ COT_INLINE void outputs_gradients(int H, bool to_w, bool to_hidden, const job *j
 
 COT_INLINE void outputs_backward_of(int H, const job *j, size_t lane, size_t slot)
 {
-    if (2 * (T + H) <= COT_VEC_REGISTERS) {
+    if (H <= MOST_TWICE) {
         outputs_gradients(H, true, true, j, lane, slot);
     } else {
         outputs_gradients(H, true, false, j, lane, slot);
@@ -313,7 +319,7 @@ COT_INLINE void inputs_backward_of(int H, const job *j, size_t lane, size_t slot
     for (size_t d = j->begin; d < j->end; d++) {
         cot_vec zs[T - 1], w1s[MOST];
         load(T - 1, j->z + d * T * L + lane, zs);
-        spread(H, w1 + d * (size_t)H, 1, w1s);
+        spread(H, w1 + d * (size_t)H, w1s);
         cot_vec dslot = dot(H, w1s, dhs);
         add_scaled(T - 1, dslot, zs, dws);
         if (j->y == NULL) continue;

@@ -4,6 +4,7 @@
 #include "math/fused.h"
 
 #include <coterie/memory.h>
+#include <coterie/vector.h>
 
 enum { T = COT_FUSED_TOKENS, L = COT_FUSED_LANES };
 
@@ -28,6 +29,7 @@ struct cot_fused {
     cot_real *sums;                                      /* [blocks,slots,L] of combine weights */
     cot_real *post, *dhidden;                            /* [blocks,slots,H,L] */
     cot_real *y;                                         /* [blocks,D,T,L]: N or dX */
+    cot_real *w2_t;                                      /* W2^T of all experts, [experts,D,H] */
 };
 
 static size_t blocks_of(size_t samples)
@@ -77,6 +79,7 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
     f->x_rows = cot_alloc(grains * grain * T * f->row, sizeof(cot_real));
     f->dy_rows = cot_alloc(grains * grain * T * f->row, sizeof(cot_real));
     f->y = cot_alloc(tokens, sizeof(cot_real));
+    f->w2_t = cot_alloc(experts * f->D * f->H, sizeof(cot_real));
     f->pre = cot_alloc(hidden == COT_HIDDEN_KEPT ? grains * samples * f->slots * f->H : rows * f->H,
                        sizeof(cot_real));
     f->post = cot_alloc(rows * f->H, sizeof(cot_real));
@@ -101,6 +104,7 @@ void cot_fused_destroy(cot_fused **fused)
     cot_free(f->dhidden);
     cot_free(f->post);
     cot_free(f->pre);
+    cot_free(f->w2_t);
     cot_free(f->y);
     cot_free(f->dy_rows);
     cot_free(f->x_rows);
@@ -249,6 +253,19 @@ static cot_real *gradient_of(const cot_param *param, const part *p)
     return param->grad + p->expert * param->row_size;
 }
 
+static const cot_real *w2_transposed(const cot_fused *f, const part *p)
+{
+    return f->w2_t + p->expert * f->D * f->H;
+}
+
+void cot_fused_load(cot_fused *f)
+{
+    const size_t numbers = f->D * f->H;
+    for (size_t e = 0; e < f->slots / f->P; e++)
+        cot_copy_transposed(f->H, f->D, f->params.w2->value + e * numbers, f->D,
+                            f->w2_t + e * numbers);
+}
+
 /* ---- forward ---- */
 
 static cot_real *pre_of(const cot_fused *f, const part *p)
@@ -281,9 +298,9 @@ void cot_fused_forward(cot_fused *f, const cot_fused_unit *unit, cot_real *numer
         make_hidden(f, &p);
         cot_activate(f->activation, hidden_numbers(&p), pre_of(f, &p), f->post);
         for (size_t b = 0; b < p.blocks; b++)
-            f->kernels->outputs(&p.slots, f->combine + weights_at(&p, b),
-                                value_of(f->params.w2, &p), value_of(f->params.b2, &p),
-                                f->post + hidden_at(&p, b), e > 0, numerators + b * tokens_of(f));
+            f->kernels->outputs(&p.slots, f->combine + weights_at(&p, b), w2_transposed(f, &p),
+                                value_of(f->params.b2, &p), f->post + hidden_at(&p, b), e > 0,
+                                numerators + b * tokens_of(f));
     }
 }
 
@@ -370,7 +387,6 @@ void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, cot_real *dcom
     for (size_t e = 0; e < unit->experts; e += f->at_once) {
         const part p = part_of(f, unit, unit->expert + e);
         const cot_real *w1 = value_of(f->params.w1, &p);
-        const cot_real *w2 = value_of(f->params.w2, &p);
         const size_t rows = p.blocks * p.slots.slots;
         weights_to_lanes(f, &p, unit->dispatch, f->dispatch);
         weights_to_lanes(f, &p, unit->combine, f->combine);
@@ -379,8 +395,8 @@ void cot_fused_backward(cot_fused *f, const cot_fused_unit *unit, cot_real *dcom
         cot_activate(f->activation, hidden_numbers(&p), pre_of(f, &p), f->post);
         for (size_t b = 0; b < p.blocks; b++)
             f->kernels->outputs_backward(
-                &p.slots, dy_lanes + b * tokens_of(f), f->combine + weights_at(&p, b), w2,
-                value_of(f->params.b2, &p), f->post + hidden_at(&p, b),
+                &p.slots, dy_lanes + b * tokens_of(f), f->combine + weights_at(&p, b),
+                w2_transposed(f, &p), value_of(f->params.b2, &p), f->post + hidden_at(&p, b),
                 f->dcombine + weights_at(&p, b), f->dhidden + hidden_at(&p, b));
         scale_hidden(rows, f->H, f->sums, f->post);
         scale_hidden(rows, f->H, f->sums, f->dhidden);

@@ -27,6 +27,9 @@ cot_fused *cot_fused_create(cot_expert_bank *bank, cot_activation activation,
                             cot_hidden_rows hidden);
 void cot_fused_destroy(cot_fused **fused);
 
+/** Take the weights as they are now, before forward passes whenever they may have changed. */
+void cot_fused_load(cot_fused *fused);
+
 /** Take the n samples of a grain: tokens x [n,T,D], before its forward pass; and the gradients
  * dy [n,T,D] of its outputs, before its backward pass. */
 void cot_fused_take_tokens(cot_fused *fused, size_t grain, size_t n, const cot_real *x);

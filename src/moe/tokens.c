@@ -67,6 +67,7 @@ static void normalize(const cot_tokens *k, const tokens_unit *u)
 static void load_weights(cot_tokens *k)
 {
     if (k->way == COT_TOKENS_BY_SLOTS) cot_expert_bank_load(k->bank);
+    if (k->fused != NULL) cot_fused_load(k->fused);
     load_phi(k);
     for (size_t b = 0; b < k->block_count; b++)
         if (k->blocks[b].projected != NULL) cot_projected_load(k->blocks[b].projected);

@@ -203,6 +203,7 @@ static void prepare_fused(subject *s)
     prepare_bank(s, COT_FUSED_TOKENS, FUSED_EXPERTS);
     s->fused = cot_fused_create(s->bank, COT_RELU, &s->shape, FUSED_EXPERTS, FUSED_GRAINS, s->m,
                                 COT_HIDDEN_KEPT);
+    cot_fused_load(s->fused);
     for (size_t g = 0; g < FUSED_GRAINS; g++) {
         cot_fused_take_tokens(s->fused, g, s->m, operand(s, tokens));
         cot_fused_take_gradients(s->fused, g, s->m, operand(s, tokens));

@@ -37,7 +37,7 @@ typedef struct fused_arrays {
 fused_arrays fused_draw(void);
 void fused_release(fused_arrays *arrays);
 
-/** W1 and W2 are the same numbers here, and so are z and dz, hidden rows and their gradients. */
+/** W1 and W2^T are the same numbers here, and so are z and dz, hidden rows and their gradients. */
 typedef struct fused_problem {
     cot_fused_slots s;
     size_t n;   /**< samples, for `weights` alone: the others have one full block */

@@ -53,14 +53,10 @@ static number hidden(const fused_problem *p, size_t slot, size_t h, size_t lane)
     return exact(p->hidden[(slot * p->s.H + h) * L + lane]);
 }
 
-static number w1(const fused_problem *p, size_t slot, size_t d, size_t h)
+/* Of W1, or of W2^T. */
+static number weight_of_expert(const fused_problem *p, size_t slot, size_t d, size_t h)
 {
     return exact(p->matrix[(expert_of(p, slot) * p->s.D + d) * p->s.H + h]);
-}
-
-static number w2(const fused_problem *p, size_t slot, size_t h, size_t d)
-{
-    return exact(p->matrix[(expert_of(p, slot) * p->s.H + h) * p->s.D + d]);
 }
 
 static number before(const fused_problem *p, size_t i, bool adds)
@@ -82,7 +78,7 @@ static number output(const fused_problem *p, size_t slot, size_t d, size_t lane)
 {
     number sum = exact(p->b2 != NULL ? p->b2[expert_of(p, slot) * p->s.D + d] : 0);
     for (size_t h = 0; h < p->s.H; h++)
-        add_product(&sum, w2(p, slot, h, d), hidden(p, slot, h, lane));
+        add_product(&sum, weight_of_expert(p, slot, d, h), hidden(p, slot, h, lane));
     return sum;
 }
 
@@ -91,7 +87,7 @@ static number dslot(const fused_problem *p, size_t slot, size_t d, size_t lane)
 {
     number sum = {0};
     for (size_t h = 0; h < p->s.H; h++)
-        add_product(&sum, w1(p, slot, d, h), hidden(p, slot, h, lane));
+        add_product(&sum, weight_of_expert(p, slot, d, h), hidden(p, slot, h, lane));
     return sum;
 }
 
@@ -103,7 +99,7 @@ static number hidden_wanted(const fused_problem *p, size_t i)
     const size_t h = i / L % p->s.H;
     number sum = exact(p->b1 != NULL ? p->b1[expert_of(p, slot) * p->s.H + h] : 0);
     for (size_t d = 0; d < p->s.D; d++)
-        add_product(&sum, w1(p, slot, d, h), mixed(p, slot, d, i % L));
+        add_product(&sum, weight_of_expert(p, slot, d, h), mixed(p, slot, d, i % L));
     return sum;
 }
 
@@ -112,7 +108,7 @@ static number dhidden_wanted(const fused_problem *p, size_t i)
     const size_t slot = i / L / p->s.H;
     number sum = {0};
     for (size_t d = 0; d < p->s.D; d++)
-        add_product(&sum, w2(p, slot, i / L % p->s.H, d), mixed(p, slot, d, i % L));
+        add_product(&sum, weight_of_expert(p, slot, d, i / L % p->s.H), mixed(p, slot, d, i % L));
     return sum;
 }
 
