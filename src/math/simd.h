@@ -63,15 +63,33 @@ COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
 }
-/* sums[i] = the sum of x[i]'s lanes, i < 4, each in the same order. */
-COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
+/* In each quarter of lanes, the four vectors' sums over that quarter. */
+COT_INLINE __m512 cot_vec_sum_quarters(const cot_vec x[4])
 {
     __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
     __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
-    __m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
-    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(all), 1));
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), high);
-    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+    return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+}
+/* Of two rows, the sums over quarters 0 and 2, and those over 1 and 3. */
+COT_INLINE __m512 cot_vec_sum_halves(const cot_vec x[2][4])
+{
+    __m512 a = cot_vec_sum_quarters(x[0]);
+    __m512 b = cot_vec_sum_quarters(x[1]);
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+/* sums[r][i] = the sum of x[r][i]'s lanes, i < 4 and r < 4 or r < 2, each in the same order. */
+COT_INLINE void cot_vec_sum16(const cot_vec x[4][4], float sums[4][4])
+{
+    __m512 a = cot_vec_sum_halves(x);
+    __m512 b = cot_vec_sum_halves(x + 2);
+    _mm512_storeu_ps(
+        sums[0], _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd)));
+}
+COT_INLINE void cot_vec_sum8(const cot_vec x[2][4], float sums[2][4])
+{
+    __m512 a = cot_vec_sum_halves(x);
+    __m512 all = _mm512_add_ps(_mm512_shuffle_f32x4(a, a, 0x88), _mm512_shuffle_f32x4(a, a, 0xdd));
+    _mm256_storeu_ps(sums[0], _mm512_castps512_ps256(all));
 }
 /* Lane j of vector i to lane i of vector j. */
 COT_INLINE void cot_vec_transpose(cot_vec x[16])
@@ -147,6 +165,7 @@ COT_INLINE cot_vec cot_vec_multiply_add(cot_vec a, cot_vec b, cot_vec c)
 {
     return _mm256_fmadd_ps(a, b, c);
 }
+/* sums[i] = the sum of x[i]'s lanes, i < 4, each in the same order. */
 COT_INLINE void cot_vec_sum4(const cot_vec x[4], float sums[4])
 {
     __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
@@ -254,6 +273,19 @@ COT_INLINE void cot_vec_transpose(cot_vec x[4])
 }
 #endif
 
+#endif
+
+#if !defined(__AVX512F__) || defined(COT_DOUBLE)
+COT_INLINE void cot_vec_sum8(const cot_vec x[2][4], cot_real sums[2][4])
+{
+    cot_vec_sum4(x[0], sums[0]);
+    cot_vec_sum4(x[1], sums[1]);
+}
+COT_INLINE void cot_vec_sum16(const cot_vec x[4][4], cot_real sums[4][4])
+{
+    cot_vec_sum8(x, sums);
+    cot_vec_sum8(x + 2, sums + 2);
+}
 #endif
 
 /* ---- the last vector of a row, which the row's length may cut ---- */

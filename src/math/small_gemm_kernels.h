@@ -211,9 +211,22 @@ static void wide(const product *x)
 
 enum { DOTS_ROWS = COT_VEC_REGISTERS == 32 ? 4 : 3, DOTS_COLS = COT_VEC_REGISTERS == 32 ? 6 : 4 };
 
+/* A tile's sums, in fours, whose lanes are summed together: of each row four columns, then of two
+ * rows the other two. */
+enum { FOURS = 6 };
+
+COT_INLINE int four_of(int row, int col)
+{
+    return col < 4 ? row : 4 + row / 2;
+}
+
+COT_INLINE int place_of(int row, int col)
+{
+    return col < 4 ? col : row % 2 * 2 + col - 4;
+}
+
 COT_INLINE void dots_step(const product *x, int rows, int cols, const cot_real *a,
-                          const cot_real *b, bool is_last, cot_vec_end last,
-                          cot_vec sum[DOTS_ROWS][8])
+                          const cot_real *b, bool is_last, cot_vec_end last, cot_vec sum[FOURS][4])
 {
     cot_vec bs[DOTS_COLS];
     COT_UNROLL
@@ -226,14 +239,18 @@ COT_INLINE void dots_step(const product *x, int rows, int cols, const cot_real *
         const cot_real *at = a + (size_t)r * x->a_row;
         cot_vec as = is_last ? cot_vec_load_end_alone(at, last) : cot_vec_load(at);
         COT_UNROLL
-        for (int v = 0; v < cols; v++) sum[r][v] = cot_vec_multiply_add(as, bs[v], sum[r][v]);
+        for (int v = 0; v < cols; v++) {
+            cot_vec *to = &sum[four_of(r, v)][place_of(r, v)];
+            *to = cot_vec_multiply_add(as, bs[v], *to);
+        }
     }
 }
 
 /* The tile of `rows` rows from i on and `cols` columns from j on. */
 COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t j)
 {
-    cot_vec sum[DOTS_ROWS][8]; /* two groups of four columns */
+    cot_vec sum[FOURS][4];
+    cot_real sums[FOURS][4];
     const cot_real *a = x->a + i * x->a_row;
     const cot_real *b = x->b + j * x->ldb;
     const bool has_below = FETCHES && i + (size_t)rows < x->m;
@@ -241,9 +258,9 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
     const cot_real alpha = x->alpha;
     const bool adds = x->adds;
     COT_UNROLL
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < FOURS; r++) {
         COT_UNROLL
-        for (int v = 0; v < 8; v++) sum[r][v] = cot_vec_zero();
+        for (int v = 0; v < 4; v++) sum[r][v] = cot_vec_zero();
     }
     for (; p + COT_VEC <= x->k; p += COT_VEC) {
         if (has_below) COT_UNROLL
@@ -255,18 +272,15 @@ COT_INLINE void dots_tile(const product *x, int rows, int cols, size_t i, size_t
         dots_step(x, rows, cols, a, b, true, cot_vec_end_masked(COT_VEC - left), sum);
     else if (left > 0)
         dots_step(x, rows, cols, a + p, b + p, true, cot_vec_end_of(COT_VEC - left), sum);
+    cot_vec_sum16(sum, sums);
+    if (cols > 4) cot_vec_sum8(sum + 4, sums + 4);
     COT_UNROLL
     for (int r = 0; r < rows; r++) {
-        cot_real sums[8];
-        cot_vec_sum4(sum[r], sums);
-        if (cols > 4) cot_vec_sum4(sum[r] + 4, sums + 4);
         cot_real *c = x->c + (i + (size_t)r) * x->ldc + j;
-        if (adds) {
-            COT_UNROLL
-            for (int v = 0; v < cols; v++) c[v] += alpha * sums[v];
-        } else {
-            COT_UNROLL
-            for (int v = 0; v < cols; v++) c[v] = alpha * sums[v];
+        COT_UNROLL
+        for (int v = 0; v < cols; v++) {
+            const cot_real scaled = alpha * sums[four_of(r, v)][place_of(r, v)];
+            c[v] = adds ? c[v] + scaled : scaled;
         }
     }
 }

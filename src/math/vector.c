@@ -4,6 +4,7 @@
 #include <coterie/vector.h>
 
 #include <math.h>
+#include <string.h>
 
 #ifdef __FAST_MATH__
 #error "built with -ffast-math, an element's bits depend on its place: take it out of CFLAGS"
@@ -86,9 +87,13 @@ void cot_scale(size_t n, cot_real alpha, const cot_real *x, cot_real *y)
     for (size_t i = 0; i < n; i++) y[i] = alpha * x[i];
 }
 
+/* Large arrays of 0 as the C library clears memory: faster where they are not in the cache. */
 void cot_fill(size_t n, cot_real value, cot_real *y)
 {
-    for (size_t i = 0; i < n; i++) y[i] = value;
+    if (value == 0 && !signbit(value))
+        memset(y, 0, n * sizeof *y);
+    else
+        for (size_t i = 0; i < n; i++) y[i] = value;
 }
 
 void cot_add_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
@@ -101,14 +106,35 @@ void cot_add_to_rows(size_t rows, size_t cols, const cot_real *x, cot_real *y)
     for (size_t row = 0; row < rows; row++) cot_add(cols, x, y + row * cols);
 }
 
-/* Numbers of x^T from row i and column j of x on, where squares of vectors do not reach. */
-static void transpose_rest(size_t i, size_t rows, size_t j, size_t cols, const cot_real *x,
-                           size_t ldx, bool adds, cot_real *y, size_t ldy)
+/* The first n numbers of a vector, stored or added to what is there; n is known when compiled. */
+COT_INLINE void put(size_t n, bool adds, cot_vec x, cot_real *to)
 {
-    for (size_t col = j; col < cols; col++)
-        for (size_t row = i; row < rows; row++) {
-            const cot_real number = x[row * ldx + col];
-            cot_real *to = y + col * ldy + row;
+    if (n == COT_VEC) {
+        cot_vec_store(to, adds ? cot_vec_load(to) + x : x);
+        return;
+    }
+    COT_UNROLL
+    for (size_t i = 0; i < n; i++) to[i] = adds ? to[i] + x[i] : x[i];
+}
+
+/* n rows of x, at most as many as a vector has numbers, to as many columns of y. */
+COT_INLINE void transpose_rows(size_t n, size_t cols, const cot_real *x, size_t ldx, bool adds,
+                               cot_real *y, size_t ldy)
+{
+    size_t j = 0;
+    for (; j + COT_VEC <= cols; j += COT_VEC) {
+        cot_vec square[COT_VEC];
+        COT_UNROLL
+        for (size_t k = 0; k < COT_VEC; k++)
+            square[k] = k < n ? cot_vec_load(x + k * ldx + j) : cot_vec_zero();
+        cot_vec_transpose(square);
+        COT_UNROLL
+        for (size_t k = 0; k < COT_VEC; k++) put(n, adds, square[k], y + (j + k) * ldy);
+    }
+    for (; j < cols; j++)
+        for (size_t k = 0; k < n; k++) {
+            const cot_real number = x[k * ldx + j];
+            cot_real *to = y + j * ldy + k;
             *to = adds ? *to + number : number;
         }
 }
@@ -117,22 +143,22 @@ static void transpose_rest(size_t i, size_t rows, size_t j, size_t cols, const c
 COT_INLINE void transpose(size_t rows, size_t cols, const cot_real *x, size_t ldx, bool adds,
                           cot_real *y, size_t ldy)
 {
-    const size_t in_squares = rows - rows % COT_VEC;
-    const size_t cols_in_squares = cols - cols % COT_VEC;
-    for (size_t i = 0; i < in_squares; i += COT_VEC)
-        for (size_t j = 0; j < cols_in_squares; j += COT_VEC) {
-            cot_vec square[COT_VEC];
-            COT_UNROLL
-            for (size_t k = 0; k < COT_VEC; k++) square[k] = cot_vec_load(x + (i + k) * ldx + j);
-            cot_vec_transpose(square);
-            COT_UNROLL
-            for (size_t k = 0; k < COT_VEC; k++) {
-                cot_real *to = y + (j + k) * ldy + i;
-                cot_vec_store(to, adds ? cot_vec_load(to) + square[k] : square[k]);
-            }
-        }
-    transpose_rest(0, in_squares, cols_in_squares, cols, x, ldx, adds, y, ldy);
-    transpose_rest(in_squares, rows, 0, cols, x, ldx, adds, y, ldy);
+    size_t i = 0;
+    for (; i + COT_VEC <= rows; i += COT_VEC)
+        transpose_rows(COT_VEC, cols, x + i * ldx, ldx, adds, y + i, ldy);
+    switch (rows - i) {
+    case 3:
+        transpose_rows(3, cols, x + i * ldx, ldx, adds, y + i, ldy);
+        break;
+    case 2:
+        transpose_rows(2, cols, x + i * ldx, ldx, adds, y + i, ldy);
+        break;
+    case 1:
+        transpose_rows(1, cols, x + i * ldx, ldx, adds, y + i, ldy);
+        break;
+    default:
+        break;
+    }
 }
 
 void cot_copy_transposed(size_t rows, size_t cols, const cot_real *x, size_t ldx, cot_real *y)
