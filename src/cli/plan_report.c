@@ -2,7 +2,10 @@
 
 #include "cli/cli.h"
 
+#include <coterie/version.h>
+
 #include <stdio.h>
+#include <string.h>
 
 static const double milliseconds = 1e3;
 static const double mebibyte = 1 << 20;
@@ -134,6 +137,11 @@ static void print_doubts(const cot_site *site)
         printf("The profile has %zu rank%s on a node, the run %zu: caches and memory are shared "
                "otherwise.\n",
                measured, measured == 1 ? "" : "s", planned);
+    if (strcmp(machine->build, cot_build()) != 0)
+        printf(
+            "The profile is of another build, %s, whose kernels may take other times: measure it "
+            "anew.\n",
+            machine->build);
     if (planned > machine->cores)
         printf("%zu ranks on %zu cores take turns: such a run is slower than on fewer ranks.\n",
                planned, machine->cores);

@@ -75,6 +75,12 @@ grep -qiE 'nan|inf ' text && fail "a number that is none: $(cat text)"
 # What the advice says can be run.
 read -ra advice <<<"$(sed -n 's/^use *//p' text)"
 ranks 2 train small.yaml "${advice[@]}" --set output.dir=advised --steps 1 2>log || fail "the advice: $(cat log)"
+# What the profile was measured on is not what the run will be on, nor this build.
+grep -q '^The profile ' text && fail "a doubt about a profile that fits: $(cat text)"
+sed 's/"build": "[^"]*"/"build": "0.0.9 of old"/' machine.json >old.json
+timeout 60 "$COTERIE" plan small.yaml --ranks 4 --machine old.json >text 2>log || fail "an old profile: $(cat log)"
+grep -q '^The profile has 2 ranks on a node, the run 4: ' text || fail "no word on ranks: $(cat text)"
+grep -q '^The profile is of another build, 0.0.9 of old, ' text || fail "no word on the build: $(cat text)"
 # Nothing is known of messages between nodes, or on one rank of any.
 timeout 60 "$COTERIE" plan small.yaml --ranks 4 --nodes 2 >text 2>log || fail "two nodes: $(cat log)"
 grep -q 'no times: .*message_between' text || fail "times out of nothing: $(cat text)"
