@@ -138,6 +138,7 @@ static void fused_forward(pass_work *w, const unit *u)
     w->phase = COT_PHASE_DISPATCH;
     work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, 2 * w->group); /* tokens into rows and lanes */
     w->phase = COT_PHASE_EXPERTS;
+    work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, w->experts); /* W2, transposed */
     fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 1);
     w->phase = COT_PHASE_COMBINE;
     work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* numerators out of lanes */
