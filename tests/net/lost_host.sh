@@ -3,6 +3,7 @@
 # elsewhere to the same bits.
 source "$(dirname "$0")/../support/cli.bash"
 source "$(dirname "$0")/hosts.bash"
+export OMPI_MCA_odls_base_sigkill_timeout=1 # as on a cluster: survivors have Open MPI's second to end by themselves
 
 options=("${promised[@]}" --set checkpoint.every_steps=4)
 ranks 2 "${options[@]}" --set "output.dir=$scratch/whole" 2>"$scratch/log" || fail "$(tail -n 5 "$scratch/log")"
