@@ -17,10 +17,12 @@ files="$scratch/files"
 # preloaded PROGRAM ARGUMENT...: as "$python" PROGRAM ARGUMENT..., without the second that its modules take.
 coproc preloader { exec "$python" "$COTERIE_SOURCE/tests/support/preloaded.py"; }
 preloaded() {
-    local line status
-    line="$(printf '\t%s' "$@")"
-    echo "$BASHPID$line" >&"${preloader[1]}"
+    local out err status request
+    exec {out}>&1 {err}>&2 # while a request is written, this shell's own output goes to the preloader
+    request="$(printf '\t%s' "$@")"
+    echo "/proc/$BASHPID/fd/$out"$'\t'"/proc/$BASHPID/fd/$err$request" >&"${preloader[1]}"
     read -r status <&"${preloader[0]}" || fail "preloaded.py is gone"
+    exec {out}>&- {err}>&-
     return "$status"
 }
 
