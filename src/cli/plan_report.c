@@ -138,10 +138,8 @@ static void print_doubts(const cot_site *site)
                "otherwise.\n",
                measured, measured == 1 ? "" : "s", planned);
     if (strcmp(machine->build, cot_build()) != 0)
-        printf(
-            "The profile is of another build, %s, whose kernels may take other times: measure it "
-            "anew.\n",
-            machine->build);
+        printf("The profile is of another build, %s: its kernels may take other times.\n",
+               machine->build);
     if (planned > machine->cores)
         printf("%zu ranks on %zu cores take turns: such a run is slower than on fewer ranks.\n",
                planned, machine->cores);

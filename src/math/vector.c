@@ -87,7 +87,7 @@ void cot_scale(size_t n, cot_real alpha, const cot_real *x, cot_real *y)
     for (size_t i = 0; i < n; i++) y[i] = alpha * x[i];
 }
 
-/* Large arrays of 0 as the C library clears memory: faster where they are not in the cache. */
+/* 0 as the C library clears memory: faster where it is not in the cache. */
 void cot_fill(size_t n, cot_real value, cot_real *y)
 {
     if (value == 0 && !signbit(value))
