@@ -60,10 +60,14 @@ static void send_large_buffers(void)
 }
 
 /* A rank that nobody launched would start a daemon of Open MPI to launch more by, which takes 0.2
- * of 0.5 seconds. The same goes before this. */
+ * of 0.5 seconds. And without one, all such ranks of a machine would have one directory for files
+ * of their session: the first to end takes it from another that begins. The same goes before
+ * this. */
 static void stay_alone(void)
 {
+    if (getenv("PMIX_RANK") != NULL) return;
     setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    setenv("OMPI_MCA_orte_create_session_dirs", "0", 0);
 }
 
 int main(int argc, char **argv)
