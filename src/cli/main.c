@@ -61,8 +61,8 @@ static void send_large_buffers(void)
 
 /* A rank that nobody launched would start a daemon of Open MPI to launch more by, which takes 0.2
  * of 0.5 seconds. And without one, all such ranks of a machine would have one directory for files
- * of their session: the first to end takes it from another that begins. The same goes before
- * this. */
+ * of their session: the first to end takes it from another that begins. PMIx tells a rank that was
+ * launched its number. The same goes before this. */
 static void stay_alone(void)
 {
     if (getenv("PMIX_RANK") != NULL) return;

@@ -23,7 +23,7 @@ except ImportError:
 
 # Sums of at most a few hundred float64 numbers that were rounded once each.
 ROUNDING = 1e-12
-# Different numbers of records to see before training may stop.
+# Different numbers of records to see before training may stop: two for each reader.
 ENOUGH = 6
 
 
