@@ -6,7 +6,6 @@
 #include <coterie/tree.h>
 #include <coterie/vector.h>
 
-#include <math.h>
 #include <string.h>
 
 /* ---- forward ---- */
@@ -27,14 +26,17 @@ static cot_partial part_of(const cot_tokens *k, size_t member)
 {
     return (cot_partial){.numerators = cot_parts_of(k->numerators, &k->batch, member),
                          .max = cot_parts_of(k->max, &k->batch, member),
-                         .sum = cot_parts_of(k->sum, &k->batch, member)};
+                         .sum = cot_parts_of(k->sum, &k->batch, member),
+                         .in_lanes = k->whole_lanes};
 }
 
-/* The members' parts of this rank's samples, by a tree in rank order, into the first's. */
-static void merge_members(const cot_tokens *k, cot_partial (*part)(const cot_tokens *, size_t))
+/* The members' parts of this rank's samples, by a tree in rank order: the merges of parts up to
+ * `strides` members apart, each into the first of its two. */
+static void merge_members(const cot_tokens *k, size_t strides,
+                          cot_partial (*part)(const cot_tokens *, size_t))
 {
     size_t members = (size_t)k->comm->group_size;
-    for (size_t stride = 1; stride < members; stride *= 2)
+    for (size_t stride = 1; stride <= strides; stride *= 2)
         for (size_t m = 0; m + stride < members; m += 2 * stride) {
             cot_partial a = part(k, m);
             cot_partial b = part(k, m + stride);
@@ -42,20 +44,51 @@ static void merge_members(const cot_tokens *k, cot_partial (*part)(const cot_tok
         }
 }
 
-/* Y = N / z, and the log-sum-exp of the logits, for the backward pass. */
-static void finish_outputs(cot_tokens *k, cot_real *y)
+/* How far apart the parts of the last merge are; 0: there is none. */
+static size_t last_stride(const cot_tokens *k)
 {
-    const size_t T = k->shape.T;
-    const size_t D = k->shape.D;
-    cot_partial all = part_of(k, 0);
-    for (size_t t = 0; t < k->batch.here * T; t++) {
-        cot_scale(D, 1 / all.sum[t], all.numerators + t * D, k->y + t * D);
-        memcpy(y + t * D, k->y + t * D, D * sizeof *y);
-    }
-    for (size_t t = 0; t < k->batch.here * T; t++)
-        k->lse[t] = all.max[t] + (cot_real)log((double)all.sum[t]);
+    size_t stride = 0;
+    for (size_t next = 1; next < (size_t)k->comm->group_size; next *= 2) stride = next;
+    return stride;
 }
 
+/* Y = N / z, and the log-sum-exp of the logits, for the backward pass. What other ranks will write
+ * again is only read in the last merge. */
+static void finish_outputs(cot_tokens *k, cot_real *y)
+{
+    const size_t last = last_stride(k);
+    const size_t tokens = k->batch.here * k->shape.T;
+    const size_t D = k->shape.D;
+    const cot_partial a = part_of(k, 0);
+    const cot_partial b = part_of(k, last);
+    merge_members(k, last / 2, part_of);
+    for (size_t t = 0; t < tokens; t += COT_PARTIAL_BLOCK) {
+        size_t n = tokens - t < COT_PARTIAL_BLOCK ? tokens - t : COT_PARTIAL_BLOCK;
+        cot_partial_outputs(&a, last > 0 ? &b : NULL, t, n, D, k->y + t * D, k->lse + t);
+        memcpy(y + t * D, k->y + t * D, n * D * sizeof *y);
+    }
+}
+
+/* Tell all ranks of the group this rank's tokens: normalized, where they are needed in no other
+ * form. */
+static void tell_tokens(cot_tokens *k, const cot_real *x)
+{
+    const size_t first = k->batch.begin * k->shape.T;
+    const size_t tokens = k->batch.here * k->shape.T;
+    cot_real *mine = cot_gather_rows(k->x) + first * k->shape.D;
+    if (k->options.router.normalize == COT_NORMALIZE_INPUTS) {
+        cot_normalize_rows(cot_router_l2_form(&k->options.router), tokens, k->shape.D, x, mine,
+                           k->x_inverse + first);
+        cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
+    } else {
+        memcpy(mine, x, tokens * k->shape.D * sizeof *x);
+        cot_ledger_mark(k->ledger, COT_PHASE_EXCHANGE);
+    }
+    cot_gather_run(k->x, k->begins);
+    cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
+}
+
+/* Where logits alone are made of normalized tokens. */
 static void normalize(const cot_tokens *k, const tokens_unit *u)
 {
     const size_t token = u->first * k->shape.T;
@@ -73,18 +106,29 @@ static void load_weights(cot_tokens *k)
         if (k->blocks[b].projected != NULL) cot_projected_load(k->blocks[b].projected);
 }
 
+/* Whether fused experts can leave a batch's numerators in lanes: every grain fills them, and a
+ * sample's begin where they would in rows. */
+static bool fills_lanes(const cot_tokens *k)
+{
+    const cot_grains *grains = &k->batch.group;
+    for (size_t g = grains->first; g < grains->end; g++)
+        if (cot_grain_size(grains, g) % COT_FUSED_LANES != 0) return false;
+    return k->way == COT_TOKENS_FUSED;
+}
+
 /* All blocks' partial outputs of one grain, while they are in the cache. */
 static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
 {
     const tokens_unit u = tokens_unit_of(k, grain);
     const size_t token = u.first * k->shape.T;
     cot_real *numerators = cot_parts_own(k->numerators) + token * k->shape.D;
-    const cot_partial root = {.numerators =
-                                  k->fused != NULL ? cot_fused_numerators(k->fused) : numerators,
+    const bool in_lanes = k->fused != NULL;
+    const bool comes_out = in_lanes && !k->whole_lanes;
+    const cot_partial root = {.numerators = comes_out ? cot_fused_numerators(k->fused) : numerators,
                               .max = cot_parts_own(k->max) + token,
                               .sum = cot_parts_own(k->sum) + token,
-                              .in_lanes = k->fused != NULL};
-    if (cot_router_normalizes(&k->options.router)) normalize(k, &u);
+                              .in_lanes = in_lanes};
+    if (k->xhat != NULL) normalize(k, &u);
     tokens_weigh(k, &u, noise);
     cot_ledger_mark(k->ledger, COT_PHASE_ROUTE);
     tokens_take(k, &u);
@@ -92,22 +136,18 @@ static void forward_grain(cot_tokens *k, size_t grain, const cot_noise *noise)
     cot_partial_tree_set_root(k->outputs, &root);
     for (size_t r = 0; r < k->run_count; r++) tokens_run_forward(k, &u, &k->runs[r]);
     cot_partial_tree_finish(k->outputs, u.tokens);
-    if (root.in_lanes) cot_fused_give_numerators(k->fused, u.n, numerators);
+    if (comes_out) cot_fused_give_numerators(k->fused, u.n, numerators);
     cot_ledger_mark(k->ledger, COT_PHASE_COMBINE);
 }
 
 void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
-    const size_t T = k->shape.T;
-    const size_t D = k->shape.D;
     k->batch = cot_group_batch_of(k->comm, pass->samples, k->batching.grains, k->begins);
     const cot_grains *grains = &k->batch.group;
     k->first_in_batch = cot_grains_begin(grains);
     k->ledger = pass->ledger;
-    memcpy(cot_gather_rows(k->x) + k->batch.begin * T * D, x, k->batch.here * T * D * sizeof *x);
-    cot_ledger_mark(pass->ledger, COT_PHASE_EXCHANGE);
-    cot_gather_run(k->x, k->begins);
-    cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, cot_gather_bytes(k->x, k->begins));
+    k->whole_lanes = fills_lanes(k);
+    tell_tokens(k, x);
     load_weights(k);
     for (size_t g = grains->first; g < grains->end; g++) forward_grain(k, g, pass->noise);
     cot_parts_run(k->numerators, &k->batch);
@@ -116,7 +156,6 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE,
                     cot_parts_bytes(k->numerators, &k->batch) + cot_parts_bytes(k->max, &k->batch) +
                         cot_parts_bytes(k->sum, &k->batch));
-    merge_members(k, part_of);
     finish_outputs(k, y);
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
@@ -212,19 +251,19 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
 {
     const size_t tokens = k->batch.here * k->shape.T;
     const size_t D = k->shape.D;
-    const size_t begin = k->batch.begin * k->shape.T;
+    const size_t first = k->batch.begin * k->shape.T;
     bool inputs = k->options.router.normalize == COT_NORMALIZE_INPUTS;
     cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
     cot_parts_run(k->dmixed, &k->batch);
     cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, cot_parts_bytes(k->dmixed, &k->batch));
-    merge_members(k, dmixed_part);
+    merge_members(k, last_stride(k), dmixed_part);
     const cot_real *dmixed = dmixed_part(k, 0).numerators;
     const cot_real *dxhat = dmixed;
     if (k->dxhat != NULL) {
         cot_ledger_mark(k->ledger, COT_PHASE_DISPATCH);
         cot_parts_run(k->dxhat, &k->batch);
         cot_ledger_sent(k->ledger, COT_PHASE_EXCHANGE, cot_parts_bytes(k->dxhat, &k->batch));
-        merge_members(k, dxhat_part);
+        merge_members(k, last_stride(k), dxhat_part);
         dxhat = dxhat_part(k, 0).numerators;
     }
     if (inputs)
@@ -233,7 +272,8 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
         memcpy(dx, dmixed, tokens * D * sizeof *dx);
     if (cot_router_normalizes(&k->options.router))
         cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), tokens, D,
-                                    k->xhat + begin * D, k->x_inverse + begin, dxhat, dx);
+                                    tokens_xhat_of(k, k->batch.begin),
+                                    k->x_inverse + first, dxhat, dx);
 }
 
 static void begin_trees(cot_tokens *k)

@@ -198,10 +198,10 @@ cot_tokens *cot_tokens_create(const cot_soft_moe_options *options, size_t layer,
     take_group_memory(k, samples, here);
     take_routing_memory(k, samples);
     take_grain_memory(k);
-    if (cot_router_normalizes(&k->options.router)) {
+    if (k->options.router.normalize == COT_NORMALIZE_LOGITS)
         k->xhat = cot_alloc(samples * T * D, sizeof(cot_real));
+    if (cot_router_normalizes(&k->options.router))
         k->x_inverse = cot_alloc(samples * T, sizeof(cot_real));
-    }
     k->y = cot_alloc(here * T * D, sizeof(cot_real));
     k->lse = cot_alloc(here * T, sizeof(cot_real));
     return k;

@@ -41,6 +41,7 @@ struct cot_tokens {
     size_t *begins;
     cot_group_batch batch; /* at hand */
     size_t first_in_batch; /* place in the batch of the group's first sample */
+    bool whole_lanes;      /* numerators are in lanes, which the batch's grains fill */
     size_t block_count, run_count;
     tokens_block *blocks;
     tokens_run *runs;
@@ -55,13 +56,15 @@ struct cot_tokens {
      * of the block), which become combine weights in the backward pass, then dL. */
     cot_real *dispatch, *combine;
     cot_real *maxima;           /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
-    cot_gather *x, *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
+    cot_gather *x;             /* [B,T,D]: the tokens that are mixed */
+    cot_gather *dy, *marks;    /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; dxhat NULL where both are one */
     cot_columns *dphi;                 /* NULL where nothing learns from logits */
     cot_partial_tree *outputs;
     cot_partial_tree **dmixed_trees, **dxhat_trees; /* one a grain */
-    cot_real *xhat, *x_inverse;                     /* [B,T,D], [B,T]; NULL without normalization */
+    cot_real *xhat;      /* [B,T,D]; NULL where the mixed tokens make the logits too */
+    cot_real *x_inverse; /* [B,T]; NULL without normalization */
     cot_real *y, *lse;                              /* [b,T,D], [b,T] */
     /* One piece: some experts of a run, one grain of n samples. */
     size_t piece_experts;
@@ -80,19 +83,15 @@ static inline cot_real tokens_scale_of(const cot_tokens *k)
     return k->scale != NULL ? k->scale->value[0] : 1;
 }
 
-/* The tokens that logits are made of, and those that are mixed, of the group's sample i. */
-static inline const cot_real *tokens_xhat_of(const cot_tokens *k, size_t i)
-{
-    const cot_real *all =
-        cot_router_normalizes(&k->options.router) ? k->xhat : cot_gather_rows(k->x);
-    return all + i * k->shape.T * k->shape.D;
-}
-
+/* The tokens that are mixed, and those that logits are made of, of the group's sample i. */
 static inline const cot_real *tokens_mixed_of(const cot_tokens *k, size_t i)
 {
-    bool inputs = k->options.router.normalize == COT_NORMALIZE_INPUTS;
-    const cot_real *all = inputs ? k->xhat : cot_gather_rows(k->x);
-    return all + i * k->shape.T * k->shape.D;
+    return cot_gather_rows(k->x) + i * k->shape.T * k->shape.D;
+}
+
+static inline const cot_real *tokens_xhat_of(const cot_tokens *k, size_t i)
+{
+    return k->xhat != NULL ? k->xhat + i * k->shape.T * k->shape.D : tokens_mixed_of(k, i);
 }
 
 /** One grain of the group's samples. */
