@@ -29,6 +29,7 @@ typedef struct cot_batch {
     const cot_sampler *order; /**< NULL: place is data set index */
     size_t order_batch;       /**< the sampler's batch */
     bool training;            /**< a backward pass follows */
+    size_t part, parts;       /**< as in cot_pass */
     cot_real *slot_norms;     /**< as in cot_pass */
 } cot_batch;
 

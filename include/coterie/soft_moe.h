@@ -50,6 +50,8 @@ typedef struct cot_pass {
     size_t first;           /**< index in the split of the batch's first sample */
     const cot_noise *noise; /**< NULL: no logit noise, as in evaluation */
     bool training;          /**< a backward pass follows */
+    size_t part, parts;     /**< which part of a step's batch this is, and how many go one after the
+                               other with the same weights; 0 of 0: all of it */
     cot_selector *selector; /**< NULL: every sample uses every expert */
     cot_real *slot_norms;   /**< where a pass without selector that is not for training leaves the
                                L2 norms of slot outputs, [layers,b,S]; NULL: nowhere */
@@ -72,8 +74,9 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
 
 /** From dy [b,T,D], after a forward pass without selector: replicated gradients are overwritten
  * with the sum over this rank's samples (by the plan tokens, Phi's with that over all samples:
- * cot_params_gather), expert gradients are added to; dx [b,T,D] is overwritten, unless NULL, and
- * must not overlap dy. Collective over the world. */
+ * cot_params_gather), expert gradients are added to, and whole behind the last part of a step
+ * alone; dx [b,T,D] is overwritten, unless NULL, and must not overlap dy. Collective over the world.
+ */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
 
 /** The layer's exchange: how it goes, and in how many chunks. */

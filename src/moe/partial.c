@@ -55,8 +55,8 @@ static size_t lane_of(size_t token)
     return token % T * L + token / T;
 }
 
-/* What two parts are worth in their sum, of at most a block of tokens: of token i at lane_of(i) in
- * lanes, else at i. */
+/* What two parts are worth in their sum, or one alone where b is NULL, of at most a block of tokens:
+ * of token i at lane_of(i) in lanes, else at i. */
 typedef struct worth {
     cot_real a[BLOCK], b[BLOCK];
     cot_real max[BLOCK], sum[BLOCK]; /* of both; by token */
@@ -66,6 +66,11 @@ static void weigh(const cot_partial *a, const cot_partial *b, size_t first, size
                   worth *w)
 {
     *w = (worth){0};
+    if (b == NULL) {
+        memcpy(w->max, a->max + first, tokens * sizeof *w->max);
+        memcpy(w->sum, a->sum + first, tokens * sizeof *w->sum);
+        return;
+    }
     for (size_t i = 0; i < tokens; i++) {
         size_t at = a->in_lanes ? lane_of(i) : i;
         cot_real max_a = a->max[first + i];
@@ -159,12 +164,7 @@ void cot_partial_outputs(const cot_partial *a, const cot_partial *b, size_t firs
     cot_real inverse[BLOCK];
     worth w;
     COT_ASSERT(tokens == BLOCK || (tokens < BLOCK && !a->in_lanes));
-    if (b != NULL) {
-        weigh(a, b, first, tokens, &w);
-    } else {
-        memcpy(w.max, a->max + first, tokens * sizeof *w.max);
-        memcpy(w.sum, a->sum + first, tokens * sizeof *w.sum);
-    }
+    weigh(a, b, first, tokens, &w);
     for (size_t i = 0; i < tokens; i++) {
         inverse[a->in_lanes ? lane_of(i) : i] = 1 / w.sum[i];
         lse[i] = w.max[i] + (cot_real)log((double)w.sum[i]);

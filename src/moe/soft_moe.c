@@ -15,6 +15,7 @@ struct cot_soft_moe {
     cot_expert_bank *bank;
     cot_tokens *tokens; /* NULL: the plan is slots */
     bool by_tokens;     /* the last pass went so */
+    bool ends;          /* it was of the step's last part */
     cot_ledger *ledger; /* of the last pass */
     uint8_t *kept;      /* [b,E] */
     size_t *used;       /* [E]: samples here that use each expert */
@@ -213,7 +214,7 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     const size_t chunks = cot_exchange_chunks(exchange);
     start(layer, COT_LEG_INPUTS, 0, chunks);
-    cot_expert_bank_load(layer->bank);
+    if (pass->part == 0) cot_expert_bank_load(layer->bank);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     for (size_t c = 0; c < chunks; c++) {
         finish(layer, COT_LEG_INPUTS, c, c + 1);
@@ -232,6 +233,7 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
     layer->by_tokens = pass->training && layer->tokens != NULL;
+    layer->ends = pass->part + 1 >= pass->parts;
     layer->ledger = pass->ledger;
     if (layer->by_tokens)
         cot_tokens_forward(layer->tokens, pass, x, y);
@@ -259,7 +261,8 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
     }
     /* Half of the gradients of the weights can wait until all is on its way home. */
     for (size_t c = 0; waits && c < chunks; c++) work_on_chunk(layer, c, backward_outputs);
-    cot_expert_bank_finish(layer->bank, 0, cot_expert_bank_params(layer->bank).w1->rows);
+    if (layer->ends)
+        cot_expert_bank_finish(layer->bank, 0, cot_expert_bank_params(layer->bank).w1->rows);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     finish(layer, COT_LEG_DINPUTS, 0, chunks);
     cot_router_dispatch_backward(router, grains, home, slots->home_in, dx);

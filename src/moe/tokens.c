@@ -148,7 +148,7 @@ void cot_tokens_forward(cot_tokens *k, const cot_pass *pass, const cot_real *x, 
     k->ledger = pass->ledger;
     k->whole_lanes = fills_lanes(k);
     tell_tokens(k, x);
-    load_weights(k);
+    if (pass->part == 0) load_weights(k);
     for (size_t g = grains->first; g < grains->end; g++) forward_grain(k, g, pass->noise);
     cot_parts_run(k->numerators, &k->batch);
     cot_parts_run(k->max, &k->batch);

@@ -86,8 +86,9 @@ static double time_step(const trial *t)
     for (size_t part = 0; part < t->parts; part++) {
         const cot_pass pass = {.samples = cot_shard_size(t->batch, t->parts, part),
                                .first = cot_shard_begin(t->batch, t->parts, part),
-                               .training = true};
-        if (pass.samples == 0) continue;
+                               .training = true,
+                               .part = part,
+                               .parts = t->parts};
         cot_soft_moe_forward(t->layer, &pass, t->x, t->y);
         cot_soft_moe_backward(t->layer, t->dy, t->dx);
         cot_gradients_add_batch(t->gradients);

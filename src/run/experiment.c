@@ -170,6 +170,8 @@ const cot_real *cot_experiment_forward(cot_experiment *ex, const cot_batch *batc
     cot_pass pass = {.samples = batch->samples,
                      .first = batch->first,
                      .training = batch->training,
+                     .part = batch->part,
+                     .parts = batch->parts,
                      .slot_norms = batch->slot_norms,
                      .noise = noise,
                      .selector = selector,

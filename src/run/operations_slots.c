@@ -52,7 +52,7 @@ static void forward(pass_work *w, const sizes *s)
     w->stretch = STRETCH_FORWARD;
     send_slots(w, s);
     w->phase = COT_PHASE_EXPERTS;
-    work_load_experts(w);
+    work_load_experts(w, 1 / w->times);
     work_add(w, COT_KERNEL_EXPERT_FORWARD, w->group * s->P, s->D, s->H, w->experts);
     work_far(w, s->owned, 3);
     send_slots(w, s);

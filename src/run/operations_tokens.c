@@ -95,16 +95,16 @@ static void projected_passes(pass_work *w, const unit *u, double passes)
     work_add(w, COT_KERNEL_ADD, u->T * u->H * u->experts, 1, 1, passes * u->samples * u->units);
 }
 
-/* W1, W2 and their gradients from the experts' order to that of the wide products. */
-static void projected_weights(pass_work *w, const unit *u)
+/* W1, W2 or their gradients from the experts' order to that of the wide products, or back. */
+static void projected_weights(pass_work *w, const unit *u, double times)
 {
-    work_add(w, COT_KERNEL_COPY, 2 * u->D * u->H * u->experts, 1, 1, 2 * u->blocks);
+    work_add(w, COT_KERNEL_COPY, 2 * u->D * u->H * u->experts, 1, 1, 2 * times * u->blocks);
 }
 
 static void projected_forward(pass_work *w, const unit *u)
 {
     const double wide = u->H * u->experts;
-    projected_weights(w, u);
+    projected_weights(w, u, 1 / w->times);
     projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D); /* U = X W1 */
     projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, u->D, wide); /* N = (Cmb h) W2 */
     projected_passes(w, u, 3);
@@ -113,7 +113,7 @@ static void projected_forward(pass_work *w, const unit *u)
 static void projected_backward(pass_work *w, const unit *u)
 {
     const double wide = u->H * u->experts;
-    projected_weights(w, u);
+    projected_weights(w, u, 1);
     if (w->batching->hidden == COT_HIDDEN_RECOMPUTED) {
         projected_product(w, u, COT_KERNEL_GEMM_NN, u->n, wide, u->D);
         projected_passes(w, u, 1);
@@ -138,10 +138,8 @@ static void fused_forward(pass_work *w, const unit *u)
     w->phase = COT_PHASE_DISPATCH;
     work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, 2 * w->group); /* tokens into rows and lanes */
     w->phase = COT_PHASE_EXPERTS;
-    work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, w->experts); /* W2, transposed */
+    work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, w->experts / w->times); /* W2, transposed */
     fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 1);
-    w->phase = COT_PHASE_COMBINE;
-    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* numerators out of lanes */
 }
 
 static void fused_backward(pass_work *w, const unit *u)
@@ -176,7 +174,7 @@ static void experts_forward(pass_work *w, const unit *u)
         fused_forward(w, u);
         return;
     }
-    work_load_experts(w);
+    work_load_experts(w, 1);
     w->phase = COT_PHASE_DISPATCH;
     mixing(w, u, COT_KERNEL_TO_SLOTS);
     w->phase = COT_PHASE_EXPERTS;
@@ -211,18 +209,28 @@ static void experts_backward(pass_work *w, const unit *u)
     work_add(w, COT_KERNEL_EXPERT_BACKWARD, rows, u->D, u->H, u->experts * u->units);
 }
 
+/* Normalized at home, or by all where only the logits are made of them so. */
+static void tell_tokens(pass_work *w, const unit *u)
+{
+    const cot_normalize normalize = w->moe->router.normalize;
+    if (normalize != COT_NORMALIZE_INPUTS) {
+        w->phase = COT_PHASE_EXCHANGE;
+        work_add(w, COT_KERNEL_COPY, u->here, 1, 1, 1);
+    }
+    send_rows(w, u->T * u->D);
+    w->phase = COT_PHASE_ROUTE;
+    if (normalize != COT_NORMALIZE_NONE)
+        work_add(w, COT_KERNEL_NORMALIZE_ROWS,
+                 (normalize == COT_NORMALIZE_INPUTS ? w->here : w->group) * u->T, u->D, 1, 1);
+}
+
 static void forward(pass_work *w, const unit *u)
 {
     const cot_router_options *router = &w->moe->router;
-    w->phase = COT_PHASE_EXCHANGE;
-    work_add(w, COT_KERNEL_COPY, u->here, 1, 1, 1);
-    send_rows(w, u->T * u->D);
-    w->phase = COT_PHASE_ROUTE;
-    if (cot_router_normalizes(router)) {
-        work_add(w, COT_KERNEL_NORMALIZE_ROWS, w->group * u->T, u->D, 1, 1);
-        work_add(w, COT_KERNEL_NORMALIZE_COLS, u->D, u->all, 1, 1);
-    }
-    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 1);
+    tell_tokens(w, u);
+    if (cot_router_normalizes(router))
+        work_add(w, COT_KERNEL_NORMALIZE_COLS, u->D, u->all, 1, 1 / w->times);
+    work_add(w, COT_KERNEL_COPY, u->D * u->all, 1, 1, 1 / w->times);
     if (cot_router_needs_logits(router)) {
         work_add(w, COT_KERNEL_GEMM_NN, u->n, u->columns, u->D, u->columnar * u->grains);
         if (router->noise > 0) work_add(w, COT_KERNEL_NORMALS, u->T * u->all, 1, 1, w->group);

@@ -5,19 +5,22 @@
 #include <math.h>
 #include <stdio.h>
 
-/* One micro-batch: [begin, end) of the step's batch of `batch_samples`; scores add to sums
- * [COT_SCORES]. */
-static void accumulate(trainer *t, size_t begin, size_t end, size_t batch_samples,
+/* One micro-batch: a part of the step's batch of `batch_samples`; scores add to sums [COT_SCORES].
+ */
+static void accumulate(trainer *t, size_t part, size_t parts, size_t batch_samples,
                        double sums[COT_SCORES])
 {
     const cot_progress *progress = &t->state.progress;
+    const size_t begin = cot_shard_begin(batch_samples, parts, part);
     cot_batch batch = {.split = COT_SPLIT_TRAIN,
                        .epoch = progress->epoch,
-                       .samples = end - begin,
+                       .samples = cot_shard_size(batch_samples, parts, part),
                        .first = begin,
                        .order = t->sampler,
                        .order_batch = progress->batch,
-                       .training = true};
+                       .training = true,
+                       .part = part,
+                       .parts = parts};
     cot_noise noise = {.seed = t->recipe->seed, .step = progress->step, .first_sample = begin};
     bool noisy = t->recipe->model.router.noise > 0;
     double scores[COT_SCORES];
@@ -89,14 +92,10 @@ cot_status trainer_step(trainer *t, step_result *result_out)
     cot_sampler_start_epoch(t->sampler, progress->epoch);
     cot_ledger_mark(t->ledger, COT_PHASE_DATA);
     size_t samples = cot_sampler_batch_size(t->sampler, progress->batch);
-    size_t pieces = t->experiment->parts;
+    size_t parts = samples < t->experiment->parts ? samples : t->experiment->parts;
     cot_gradients_begin(t->gradients);
     cot_ledger_mark(t->ledger, COT_PHASE_SUMS);
-    for (size_t piece = 0; piece < pieces; piece++) {
-        size_t begin = cot_shard_begin(samples, pieces, piece);
-        size_t end = cot_shard_begin(samples, pieces, piece + 1);
-        if (begin < end) accumulate(t, begin, end, samples, sums);
-    }
+    for (size_t part = 0; part < parts; part++) accumulate(t, part, parts, samples, sums);
     size_t sent = cot_gradients_finish(t->gradients);
     sent += cot_norms_measure(t->norms, cot_params_grads(t->experiment->params));
     double loss = sums[COT_SCORE_LOSS] / (double)samples;

@@ -112,6 +112,8 @@ static double run_batch(setup *s, bool backward)
         cot_noise noise = {.seed = 9, .step = 2, .first_sample = begin};
         cot_pass pass = {.samples = samples,
                          .training = true,
+                         .part = piece,
+                         .parts = f->accumulate,
                          .noise = f->options.router.noise > 0 ? &noise : NULL};
         const cot_real *outputs = cot_model_forward(s->model, &pass);
         for (size_t i = 0; i < count; i++) {

@@ -208,12 +208,95 @@ static void lanes_are_as_rows(void **state)
         for (size_t d = 0; d < D; d++) assert_true(lanes[place(t, d)] == 0);
 }
 
+/* Two blocks of tokens, or one and a part of one, of more columns than are taken out of lanes at a
+ * time. */
+enum { OUTPUTS = 2 * COT_PARTIAL_BLOCK, WIDTH = 19 };
+
+typedef struct output_part {
+    cot_real numerators[OUTPUTS * WIDTH], max[OUTPUTS], sum[OUTPUTS];
+} output_part;
+
+static void draw_part(uint64_t seed, output_part *part)
+{
+    draw_normal(seed, OUTPUTS * WIDTH, part->numerators);
+    draw_normal(seed + 1, OUTPUTS, part->max);
+    draw_normal(seed + 2, OUTPUTS, part->sum);
+    for (size_t t = 0; t < OUTPUTS; t++) part->sum[t] = 1 + part->sum[t] * part->sum[t];
+}
+
+static cot_partial partial_of(output_part *part, bool in_lanes)
+{
+    return (cot_partial){part->numerators, part->max, part->sum, in_lanes};
+}
+
+static void make_outputs(const cot_partial *a, const cot_partial *b, size_t tokens, cot_real *y,
+                         cot_real *lse)
+{
+    for (size_t t = 0; t < tokens; t += COT_PARTIAL_BLOCK) {
+        size_t n = tokens - t < COT_PARTIAL_BLOCK ? tokens - t : COT_PARTIAL_BLOCK;
+        cot_partial_outputs(a, b, t, n, WIDTH, y + t * WIDTH, lse + t);
+    }
+}
+
+/* Number i of the rows [tokens,WIDTH] is where in lanes. */
+static size_t output_place(size_t i)
+{
+    size_t token = i / WIDTH;
+    size_t sample = token / COT_FUSED_TOKENS;
+    size_t d = sample / LANES * WIDTH + i % WIDTH;
+    return (d * COT_FUSED_TOKENS + token % COT_FUSED_TOKENS) * LANES + sample % LANES;
+}
+
+static void outputs_are_merged_and_divided(void **state)
+{
+    (void)state;
+    static output_part parts[2], kept[2], lanes[2];
+    static cot_real want[OUTPUTS * WIDTH], y[OUTPUTS * WIDTH];
+    cot_real lse[OUTPUTS];
+    const size_t counts[] = {OUTPUTS, COT_PARTIAL_BLOCK + 3};
+    for (int two = 0; two < 2; two++)
+        for (size_t c = 0; c < 2; c++) {
+            for (size_t i = 0; i < 2; i++) draw_part(3 * i, &parts[i]);
+            memcpy(kept, parts, sizeof kept);
+            cot_partial a = partial_of(&parts[0], false);
+            cot_partial b = partial_of(&parts[1], false);
+            make_outputs(&a, two != 0 ? &b : NULL, counts[c], y, lse);
+            assert_memory_equal(kept, parts, sizeof kept);
+            if (two != 0) cot_partial_merge(&a, &b, counts[c], WIDTH);
+            for (size_t t = 0; t < counts[c]; t++) {
+                cot_scale(WIDTH, 1 / a.sum[t], a.numerators + t * WIDTH, want + t * WIDTH);
+                assert_close_double((double)lse[t], (double)a.max[t] + log((double)a.sum[t]), 1e-6,
+                                    1e-6);
+            }
+            assert_same_bits(y, want, counts[c] * WIDTH);
+        }
+    /* The same from lanes, of whole blocks. */
+    for (int two = 0; two < 2; two++) {
+        cot_real in_rows[OUTPUTS];
+        for (size_t i = 0; i < 2; i++) {
+            draw_part(3 * i, &parts[i]);
+            lanes[i] = parts[i];
+            for (size_t j = 0; j < (size_t)OUTPUTS * WIDTH; j++)
+                lanes[i].numerators[output_place(j)] = parts[i].numerators[j];
+        }
+        memcpy(kept, lanes, sizeof kept);
+        cot_partial a[] = {partial_of(&parts[0], false), partial_of(&lanes[0], true)};
+        cot_partial b[] = {partial_of(&parts[1], false), partial_of(&lanes[1], true)};
+        make_outputs(&a[0], two != 0 ? &b[0] : NULL, OUTPUTS, want, in_rows);
+        make_outputs(&a[1], two != 0 ? &b[1] : NULL, OUTPUTS, y, lse);
+        assert_same_bits(y, want, OUTPUTS * WIDTH);
+        assert_same_bits(lse, in_rows, OUTPUTS);
+        assert_memory_equal(kept, lanes, sizeof kept);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parts_make_the_whole_softmax),
     cmocka_unit_test(nothing_adds_nothing),
     cmocka_unit_test(nan_is_not_lost),
     cmocka_unit_test(plain_sums_nest),
     cmocka_unit_test(lanes_are_as_rows),
+    cmocka_unit_test(outputs_are_merged_and_divided),
 };
 
 RUN_UNIT_TESTS(tests)
