@@ -157,6 +157,7 @@ cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t s
     ex->owned_first = cot_alloc(experts, sizeof *ex->owned_first);
     take_buffers(ex, node_ranks);
     exchange_messages_create(ex);
+    exchange_messages_choose(ex);
     return ex;
 }
 

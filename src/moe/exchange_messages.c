@@ -1,21 +1,28 @@
 /* The rows of a pair of nodes: samples of the one, experts of the other. At home they lie one after
  * the other; at the owners, each slot has a run of rows for these samples. A message takes
- * consecutive slots until they make up PIECE bytes. So where runs are long, each is a message of
- * its own, which MPI copies from place to place; where they are short, a data type puts them in
- * their places; and a run of more than LONGEST bytes is cut evenly. Both nodes cut in the same way,
- * and deal the messages out among their ranks. */
+ * consecutive slots until they make up a piece. So where runs are long, each is a message of its
+ * own, which MPI copies from place to place; where they are short, a data type puts them in their
+ * places; and a run of more than LONGEST bytes is cut evenly. Both nodes cut in the same way, and
+ * deal the messages out among their ranks. */
 #include "moe/exchange_state.h"
 
+#include "comm/sketch.h"
+
+#include <coterie/clock.h>
 #include <coterie/memory.h>
 #include <coterie/ordered_sum.h>
 
 #include <string.h>
 
-/* PIECE: as measured between ranks of one machine, where a message costs some 3 µs beside its
- * bytes, data types are faster up to here than a message for each slot; over TCP they are no
- * slower. LONGEST: over TCP, a message of 1 MiB with its header would wait for the other side to
- * answer, and so for its work. Both with what src/cli/main.c sets. */
-enum { PIECE = 160 << 10, LONGEST = 1020 << 10 };
+/* Between ranks of one machine, a message costs some 2 or 3 µs beside its bytes, and a data type has
+ * them copied by way of a buffer: twice from core to core. Which takes longer depends on how near
+ * the cores are, so it is measured. Over TCP either is as fast. */
+static const size_t pieces[] = {160 << 10, 32 << 10};
+enum { PIECES = sizeof pieces / sizeof pieces[0] };
+
+/* Over TCP, a message of 1 MiB with its header would wait for the other side to answer, and so for
+ * its work. With what src/cli/main.c sets. */
+enum { LONGEST = 1020 << 10 };
 
 /* Over TCP, a step of MPI's progress takes in one fragment at the most, of 64 KiB. */
 enum { POLLS = 16 };
@@ -68,6 +75,7 @@ static size_t most_messages(const cot_exchange *ex)
 
 void exchange_messages_create(cot_exchange *ex)
 {
+    ex->piece = pieces[0];
     if (ex->nodes->count == 1) return;
     size_t most = most_messages(ex);
     size_t slots = ex->experts * ex->slots_per_expert;
@@ -169,7 +177,7 @@ static void add_slot(cot_exchange *ex, draft *d, size_t e, size_t p)
         size_t more = cot_shard_size(rows, parts, i);
         if (d->rows + more > longest_rows(ex)) close_draft(ex, d);
         add_rows(ex, d, place + cot_shard_begin(rows, parts, i), more);
-        if (d->rows * row_bytes(ex) >= PIECE) close_draft(ex, d);
+        if (d->rows * row_bytes(ex) >= ex->piece) close_draft(ex, d);
     }
 }
 
@@ -337,4 +345,44 @@ void cot_exchange_run(cot_exchange *ex, cot_leg leg)
 {
     (void)cot_exchange_start(ex, leg, 0, ex->chunks);
     for (size_t c = 0; c < ex->chunks; c++) cot_exchange_finish(ex, leg, c);
+}
+
+/* ---- pieces ---- */
+
+/* Inputs there, outputs back: seconds of the rank that took longest. */
+static double time_piece(cot_exchange *ex, size_t piece)
+{
+    ex->piece = piece;
+    exchange_messages_plan(ex);
+    COT_MPI(MPI_Barrier(ex->comm->group));
+    double seconds = cot_seconds();
+    cot_exchange_run(ex, COT_LEG_INPUTS);
+    cot_exchange_run(ex, COT_LEG_OUTPUTS);
+    seconds = cot_seconds() - seconds;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, ex->comm->group));
+    return seconds;
+}
+
+static bool is_one_machine(MPI_Comm comm)
+{
+    return cot_sketch_of(comm) == NULL && cot_nodes_are_one(comm, 0);
+}
+
+/* In turns, each by its fastest; the first ones touch the memory. */
+void exchange_messages_choose(cot_exchange *ex)
+{
+    enum { TURNS = 8 };
+    double fastest[PIECES];
+    size_t best = 0;
+    if (ex->nodes->count == 1 || !is_one_machine(ex->comm->group)) return;
+    cot_exchange_plan(ex, ex->max_batch);
+    for (size_t turn = 0; turn < TURNS; turn++)
+        for (size_t i = 0; i < PIECES; i++) {
+            double seconds = time_piece(ex, pieces[i]);
+            if (turn <= 1 || seconds < fastest[i]) fastest[i] = seconds;
+        }
+    for (size_t i = 1; i < PIECES; i++)
+        if (fastest[i] < fastest[best]) best = i;
+    ex->piece = pieces[best];
+    exchange_messages_plan(ex);
 }

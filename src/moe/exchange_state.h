@@ -45,6 +45,7 @@ struct cot_exchange {
      * the node (home) or of the group (owned; only of the node's experts). */
     size_t *home_first, *owned_first;
     size_t chunks;
+    size_t piece; /* bytes that consecutive slots of a message make up at least */
     /* Messages between nodes, chunk by chunk, with a request of each for every leg. */
     MPI_Datatype row; /* D numbers */
     message *messages;
@@ -70,6 +71,10 @@ size_t exchange_chunk_begin(const cot_exchange *exchange, size_t member, size_t 
 
 void exchange_messages_create(cot_exchange *exchange);
 void exchange_messages_destroy(cot_exchange *exchange);
+
+/** On ranks of one machine, find the piece that suits messages there; else leave it. Collective over
+ * the group. */
+void exchange_messages_choose(cot_exchange *exchange);
 
 /** Experts of the ranks of node n. */
 size_t exchange_node_experts(const cot_exchange *exchange, size_t n);

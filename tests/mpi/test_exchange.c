@@ -1,4 +1,5 @@
 /* Every row carries a tag, so that where it arrives shows. */
+#include "moe/exchange_state.h"
 #include "support/ranks.h"
 #include "support/test.h"
 
@@ -259,6 +260,34 @@ static void long_slots(void **state)
     }
 }
 
+/* Ranks of one machine choose pieces alike, and with any of them all rows arrive: each slot by
+ * itself, several together. */
+static void slots_go_in_pieces(void **state)
+{
+    const setting s = {5, 2, 8, 20000, 1, 1, 2};
+    fixture f;
+    (void)state;
+    create(&f, &s);
+    const size_t chosen = f.exchange->piece;
+    size_t first = chosen;
+    COT_MPI(MPI_Bcast(&first, sizeof first, MPI_BYTE, 0, f.comm->world));
+    assert_on_every_rank(chosen == first);
+    const size_t pieces[] = {1, (size_t)32 << 10, (size_t)160 << 10, (size_t)1 << 30};
+    size_t messages[sizeof pieces / sizeof pieces[0]];
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        f.exchange->piece = pieces[i];
+        f.exchange->planned = 0;
+        check(&f, s.max_batch, keeps_all);
+        messages[i] = f.exchange->message_count;
+        check(&f, s.max_batch, keeps_some);
+    }
+    /* Of two ranks at least one has several slots of the other's. */
+    const bool alone = rank_count() == 1;
+    assert_on_every_rank(alone || (messages[0] >= messages[1] && messages[1] >= messages[2] &&
+                                   messages[0] > messages[3]));
+    destroy(&f);
+}
+
 /* All ranks here are on one machine, and nodes are as large as allowed. */
 static void memory_is_shared(void **state)
 {
@@ -286,6 +315,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(fewer_samples_than_grains),
     cmocka_unit_test(replicas),
     cmocka_unit_test(long_slots),
+    cmocka_unit_test(slots_go_in_pieces),
     cmocka_unit_test(memory_is_shared),
 };
 
