@@ -22,14 +22,18 @@ static blasint leading(size_t n)
 
 static const cot_small_kernels *choose_small_kernels(void)
 {
-    static const cot_small_kernels *const all[] = {
-        [COT_VECTORS_PLAIN] = &cot_small_kernels_plain,
 #ifdef __x86_64__
-        [COT_VECTORS_AVX2] = &cot_small_kernels_avx2,
-        [COT_VECTORS_AVX512] = &cot_small_kernels_avx512,
+    switch (cot_vectors_allowed()) {
+    case COT_VECTORS_AVX512:
+        return __builtin_cpu_is("intel") ? &cot_small_kernels_avx512_intel
+                                         : &cot_small_kernels_avx512;
+    case COT_VECTORS_AVX2:
+        return &cot_small_kernels_avx2;
+    case COT_VECTORS_PLAIN:
+        break;
+    }
 #endif
-    };
-    return all[cot_vectors_allowed()];
+    return &cot_small_kernels_plain;
 }
 
 /* Chosen once. */

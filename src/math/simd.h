@@ -306,10 +306,15 @@ COT_INLINE cot_vec_end cot_vec_end_masked(size_t cut)
     return (cot_vec_end){true, cot_vec_first(COT_VEC - cut), 0};
 }
 
-/* The same, with a whole vector before it in the row, or nothing cut. */
+/* The same, with a whole vector before it in the row, or nothing cut: without a mask, or as these
+ * processors do it best. */
+COT_INLINE cot_vec_end cot_vec_end_back(size_t cut)
+{
+    return (cot_vec_end){false, cot_vec_first(cut), cut};
+}
 COT_INLINE cot_vec_end cot_vec_end_of(size_t cut)
 {
-    return COT_VEC_MASKS ? cot_vec_end_masked(cut) : (cot_vec_end){false, cot_vec_first(cut), cut};
+    return COT_VEC_MASKS ? cot_vec_end_masked(cut) : cot_vec_end_back(cut);
 }
 
 COT_INLINE cot_vec cot_vec_load_end(const cot_real *x, cot_vec_end end)

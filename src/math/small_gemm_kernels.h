@@ -20,6 +20,14 @@ static const int rows_of_strip[] = {
  * tried (Zen) prefetches took the loads' place, and x^T y a tenth to a quarter longer. */
 enum { FETCHES = COT_VEC_REGISTERS == 32 };
 
+/* What else suits one kind of processor alone, which the file that is compiled may say. */
+#ifndef WIDE_FETCHES
+#define WIDE_FETCHES FETCHES
+#endif
+#ifndef WIDE_MASKS
+#define WIDE_MASKS COT_VEC_MASKS
+#endif
+
 /* Sums so long that it does, and how many numbers of a sum it is then ahead. */
 enum { LONG = 12, AHEAD = 12 };
 
@@ -115,7 +123,7 @@ COT_INLINE void tile(const product *x, int rows, int cols, size_t i, size_t j, c
     const cot_real *a = x->a + i * x->a_row;
     const cot_real *b = x->b + j;
     const bool has_below = i + (size_t)rows < x->m;
-    const bool is_long = FETCHES && x->k >= LONG;
+    const bool is_long = WIDE_FETCHES && x->k >= LONG;
     if (is_long && has_below) fetch_result(x, rows, cols, x->c + i * x->ldc + j);
     wide_step(x, rows, cols, a, b, last, true, sum);
     /* Two loops: a short sum has no time for questions. */
@@ -165,27 +173,32 @@ COT_INLINE void strip(const product *x, int cols, size_t j, cot_vec_end last)
     }
 }
 
+COT_INLINE cot_vec_end wide_end(size_t cut)
+{
+    return WIDE_MASKS ? cot_vec_end_masked(cut) : cot_vec_end_back(cut);
+}
+
 /* Behind the row's end are the last `cut` lanes. */
 static void strip_of(const product *x, size_t cols, size_t j, size_t cut)
 {
     switch (cols) {
     case 1:
-        if (!COT_VEC_MASKS && x->n < COT_VEC)
+        if (!WIDE_MASKS && x->n < COT_VEC)
             strip(x, 1, j, cot_vec_end_masked(cut));
         else
-            strip(x, 1, j, cot_vec_end_of(cut));
+            strip(x, 1, j, wide_end(cut));
         break;
     case 2:
-        strip(x, 2, j, cot_vec_end_of(cut));
+        strip(x, 2, j, wide_end(cut));
         break;
     case 3:
-        strip(x, 3, j, cot_vec_end_of(cut));
+        strip(x, 3, j, wide_end(cut));
         break;
     case 4:
-        if (STRIP > 4) strip(x, 4, j, cot_vec_end_of(cut));
+        if (STRIP > 4) strip(x, 4, j, wide_end(cut));
         break;
     case 5:
-        if (STRIP > 4) strip(x, 5, j, cot_vec_end_of(cut));
+        if (STRIP > 4) strip(x, 5, j, wide_end(cut));
         break;
     default:
         break;

@@ -48,10 +48,12 @@ endif()
 
 # Kernels for wider vectors than the baseline has; src/math/vectors.c says when they are taken.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
-  foreach(kernels small_gemm fused)
-    set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/math/${kernels}_avx2.c APPEND PROPERTY
+  foreach(kernels small_gemm_avx2 fused_avx2)
+    set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/math/${kernels}.c APPEND PROPERTY
       COMPILE_OPTIONS "-mavx2;-mfma")
-    set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/math/${kernels}_avx512.c APPEND PROPERTY
+  endforeach()
+  foreach(kernels small_gemm_avx512 small_gemm_avx512_intel fused_avx512)
+    set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/math/${kernels}.c APPEND PROPERTY
       COMPILE_OPTIONS "-mavx512f;-mavx512vl;-mfma")
   endforeach()
 endif()
