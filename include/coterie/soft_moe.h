@@ -74,9 +74,8 @@ void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_r
 
 /** From dy [b,T,D], after a forward pass without selector: replicated gradients are overwritten
  * with the sum over this rank's samples (by the plan tokens, Phi's with that over all samples:
- * cot_params_gather), expert gradients are added to, and whole behind the last part of a step
- * alone; dx [b,T,D] is overwritten, unless NULL, and must not overlap dy. Collective over the world.
- */
+ * cot_params_gather), expert gradients are added to, and whole behind a step's last part alone; dx
+ * [b,T,D] is overwritten, unless NULL, and must not overlap dy. Collective over the world. */
 void cot_soft_moe_backward(cot_soft_moe *layer, const cot_real *dy, cot_real *dx);
 
 /** The layer's exchange: how it goes, and in how many chunks. */

@@ -29,9 +29,9 @@ typedef struct cot_small_product {
 
 typedef void cot_small_gemm(const cot_small_product *product);
 
-/* Two kernels for each kind of processor, with the same bits on all that have the same instructions:
- * `wide` takes B [k,n] and works on vectors along n; `dots`
- * takes B [n,k] and A with a_col = 1, and works on vectors along k. */
+/* Two kernels for each kind of processor, with the same bits on all that have the same
+ * instructions: `wide` takes B [k,n] and works on vectors along n; `dots` takes B [n,k] and A with
+ * a_col = 1, and works on vectors along k. */
 typedef struct cot_small_kernels {
     cot_small_gemm *wide, *dots;
     size_t lanes; /* of a vector */

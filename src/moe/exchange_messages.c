@@ -4,9 +4,8 @@
  * own, which MPI copies from place to place; where they are short, a data type puts them in their
  * places; and a run of more than LONGEST bytes is cut evenly. Both nodes cut in the same way, and
  * deal the messages out among their ranks. */
-#include "moe/exchange_state.h"
-
 #include "comm/sketch.h"
+#include "moe/exchange_state.h"
 
 #include <coterie/clock.h>
 #include <coterie/memory.h>
@@ -14,9 +13,9 @@
 
 #include <string.h>
 
-/* Between ranks of one machine, a message costs some 2 or 3 µs beside its bytes, and a data type has
- * them copied by way of a buffer: twice from core to core. Which takes longer depends on how near
- * the cores are, so it is measured. Over TCP either is as fast. */
+/* Between ranks of one machine, a message costs some 2 or 3 µs beside its bytes, and a data type
+ * has them copied by way of a buffer: twice from core to core. Which takes longer depends on how
+ * near the cores are, so it is measured. Over TCP either is as fast. */
 static const size_t pieces[] = {160 << 10, 32 << 10};
 enum { PIECES = sizeof pieces / sizeof pieces[0] };
 

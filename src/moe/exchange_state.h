@@ -72,8 +72,8 @@ size_t exchange_chunk_begin(const cot_exchange *exchange, size_t member, size_t 
 void exchange_messages_create(cot_exchange *exchange);
 void exchange_messages_destroy(cot_exchange *exchange);
 
-/** On ranks of one machine, find the piece that suits messages there; else leave it. Collective over
- * the group. */
+/** On ranks of one machine, find the piece that suits messages there; else leave it. Collective
+ * over the group. */
 void exchange_messages_choose(cot_exchange *exchange);
 
 /** Experts of the ranks of node n. */

@@ -55,15 +55,14 @@ static size_t lane_of(size_t token)
     return token % T * L + token / T;
 }
 
-/* What two parts are worth in their sum, or one alone where b is NULL, of at most a block of tokens:
- * of token i at lane_of(i) in lanes, else at i. */
+/* What two parts are worth in their sum, or one alone where b is NULL, of at most a block of
+ * tokens: of token i at lane_of(i) in lanes, else at i. */
 typedef struct worth {
     cot_real a[BLOCK], b[BLOCK];
     cot_real max[BLOCK], sum[BLOCK]; /* of both; by token */
 } worth;
 
-static void weigh(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens,
-                  worth *w)
+static void weigh(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens, worth *w)
 {
     *w = (worth){0};
     if (b == NULL) {

@@ -40,9 +40,9 @@ void cot_partial_clear(const cot_partial *partial, size_t tokens, size_t width);
 /** a = a and b, which lie alike. */
 void cot_partial_merge(const cot_partial *a, const cot_partial *b, size_t tokens, size_t width);
 
-/** Of at most COT_PARTIAL_BLOCK tokens from `first` on, which is a multiple of it, and in lanes just
- * as many: y [tokens,D] = N / z of a and b together, or of a alone where b is NULL, and lse [tokens]
- * = m + log z. Neither changes. */
+/** Of at most COT_PARTIAL_BLOCK tokens from `first` on, which is a multiple of it, and in lanes
+ * just as many: y [tokens,D] = N / z of a and b together, or of a alone where b is NULL, and lse
+ * [tokens] = m + log z. Neither changes. */
 void cot_partial_outputs(const cot_partial *a, const cot_partial *b, size_t first, size_t tokens,
                          size_t width, cot_real *y, cot_real *lse);
 

@@ -272,8 +272,8 @@ static void finish_inputs(cot_tokens *k, cot_real *dx)
         memcpy(dx, dmixed, tokens * D * sizeof *dx);
     if (cot_router_normalizes(&k->options.router))
         cot_normalize_rows_backward(cot_router_l2_form(&k->options.router), tokens, D,
-                                    tokens_xhat_of(k, k->batch.begin),
-                                    k->x_inverse + first, dxhat, dx);
+                                    tokens_xhat_of(k, k->batch.begin), k->x_inverse + first, dxhat,
+                                    dx);
 }
 
 static void begin_trees(cot_tokens *k)

@@ -55,9 +55,9 @@ struct cot_tokens {
     /* Weights lie by runs, [runs][capacity,T,slots of the run]: dispatch weights; and exp(L - max
      * of the block), which become combine weights in the backward pass, then dL. */
     cot_real *dispatch, *combine;
-    cot_real *maxima;           /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
-    cot_gather *x;             /* [B,T,D]: the tokens that are mixed */
-    cot_gather *dy, *marks;    /* marks [B,2,T]: log-sum-exp and delta of each token */
+    cot_real *maxima;       /* [B,blocks,T], by grains [blocks,n,T]: of a block's logits */
+    cot_gather *x;          /* [B,T,D]: the tokens that are mixed */
+    cot_gather *dy, *marks; /* marks [B,2,T]: log-sum-exp and delta of each token */
     cot_parts *numerators, *max, *sum; /* [B,T,D], [B,T], [B,T] */
     cot_parts *dmixed, *dxhat;         /* [B,T,D]; dxhat NULL where both are one */
     cot_columns *dphi;                 /* NULL where nothing learns from logits */
@@ -65,7 +65,7 @@ struct cot_tokens {
     cot_partial_tree **dmixed_trees, **dxhat_trees; /* one a grain */
     cot_real *xhat;      /* [B,T,D]; NULL where the mixed tokens make the logits too */
     cot_real *x_inverse; /* [B,T]; NULL without normalization */
-    cot_real *y, *lse;                              /* [b,T,D], [b,T] */
+    cot_real *y, *lse;   /* [b,T,D], [b,T] */
     /* One piece: some experts of a run, one grain of n samples. */
     size_t piece_experts;
     size_t *samples, *first;        /* [piece_experts] */

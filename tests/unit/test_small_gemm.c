@@ -195,8 +195,8 @@ static void same_bits_with_same_instructions(void **state)
         for (size_t n = 1; n <= MOST; n++)
             for (int dots = 0; dots < 2; dots++) {
                 const size_t k = n % 7 * 9 + 3;
-                cot_small_product p = {13, n, k, 1, n % 2 == 0, x.a, k, 1, x.b, dots ? k : n,
-                                       x.c, n};
+                cot_small_product p = {13,           n,   k, 1, n % 2 == 0, x.a, k, 1, x.b,
+                                       dots ? k : n, x.c, n};
                 memcpy(x.c, x.before, COUNT * sizeof *x.c);
                 memcpy(other, x.before, COUNT * sizeof *other);
                 (dots ? list[2].kernels->dots : list[2].kernels->wide)(&p);
