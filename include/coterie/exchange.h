@@ -4,8 +4,8 @@
  * The ranks of an expert group form nodes (nodes.h). Inside a node, homes and owners see the same
  * memory (MPI_Win_allocate_shared). Where the group is one node they work on the same slot buffers
  * and nothing moves: an exchange is a barrier. Else a node has a home buffer and an owned one, and
- * what lies between the nodes travels in messages of some 128 KiB, or of one slot up to 1 MiB,
- * which the ranks of a node share among them. A node may be one rank; then it is all messages.
+ * what lies between the nodes travels in messages of 160 KiB or more, or of one slot up to 1
+ * MiB, which the ranks of a node share among them. A node may be one rank; then it is all messages.
  * Results are the same bits in every way.
  *
  * Every owner's experts are cut into chunks of consecutive ones, whose slots travel by themselves,
@@ -24,7 +24,9 @@ typedef struct cot_exchange cot_exchange;
 
 /** For E experts of P slots and rows of D numbers, batches of at most `max_batch` samples cut into
  * `grains` grains over all ranks, and nodes of at most `node_ranks` ranks (0: a machine's; 1:
- * messages only). One chunk at first. `comm` outlives it. Collective over the world. */
+ * messages only). One chunk at first. Where messages stay on one machine, some exchanges are timed
+ * to find whether smaller ones, from 32 KiB on, suit it better. `comm` outlives it. Collective over
+ * the world. */
 cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t slots_per_expert,
                                   size_t width, size_t grains, size_t max_batch, size_t node_ranks);
 void cot_exchange_destroy(cot_exchange **exchange);

@@ -50,8 +50,8 @@ typedef struct cot_pass {
     size_t first;           /**< index in the split of the batch's first sample */
     const cot_noise *noise; /**< NULL: no logit noise, as in evaluation */
     bool training;          /**< a backward pass follows */
-    size_t part, parts;     /**< which part of a step's batch this is, and how many go one after the
-                               other with the same weights; 0 of 0: all of it */
+    size_t part, parts;     /**< which part of a step's batch this is, of how many, which all go
+                               through, from 0 on, with the same weights; 0 of 0: all of it */
     cot_selector *selector; /**< NULL: every sample uses every expert */
     cot_real *slot_norms;   /**< where a pass without selector that is not for training leaves the
                                L2 norms of slot outputs, [layers,b,S]; NULL: nowhere */

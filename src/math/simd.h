@@ -290,7 +290,7 @@ COT_INLINE void cot_vec_sum16(const cot_vec x[4][4], cot_real sums[4][4])
 
 /* ---- the last vector of a row, which the row's length may cut ---- */
 
-/* Where masks cost nothing (COT_VEC_MASKS), and in rows shorter than a vector, only its first lanes
+/* Where masks cost little (COT_VEC_MASKS), and in rows shorter than a vector, only its first lanes
  * are loaded and stored. Elsewhere (on Zen a masked store takes the time of more than ten
  * multiply-adds) it is a whole one that begins `back` numbers early, on lanes of the vector before
  * it. */
@@ -306,8 +306,8 @@ COT_INLINE cot_vec_end cot_vec_end_masked(size_t cut)
     return (cot_vec_end){true, cot_vec_first(COT_VEC - cut), 0};
 }
 
-/* The same, with a whole vector before it in the row, or nothing cut: without a mask, or as these
- * processors do it best. */
+/* The same, with a whole vector before it in the row, or nothing cut: never masked; and masked
+ * where that costs little. */
 COT_INLINE cot_vec_end cot_vec_end_back(size_t cut)
 {
     return (cot_vec_end){false, cot_vec_first(cut), cut};

@@ -3,9 +3,8 @@
  * A library pays for checks, for a choice of kernel and for packing; and it cannot know what comes
  * next. With AVX-512 these kernels fetch the next rows into the cache while they work on these
  * (`wide` not on Intel's), which is worth most where operands come from the third-level cache or
- * from another core. Every
- * element is one sum over k in an order that depends on k alone, so it has the same bits at any
- * place in a matrix of any size. */
+ * from another core. Every element is one sum over k in an order that depends on k alone, so it has
+ * the same bits at any place in a matrix of any size. */
 #ifndef COTERIE_MATH_SMALL_GEMM_H
 #define COTERIE_MATH_SMALL_GEMM_H
 

@@ -20,6 +20,9 @@ static const int rows_of_strip[] = {
  * tried (Zen) prefetches took the loads' place, and x^T y a tenth to a quarter longer. */
 enum { FETCHES = COT_VEC_REGISTERS == 32 };
 
+/* Sums so long that it does, and how many numbers of a sum it is then ahead. */
+enum { LONG = 12, AHEAD = 12 };
+
 /* What else suits one kind of processor alone, which the file that is compiled may say. */
 #ifndef WIDE_FETCHES
 #define WIDE_FETCHES FETCHES
@@ -27,9 +30,6 @@ enum { FETCHES = COT_VEC_REGISTERS == 32 };
 #ifndef WIDE_MASKS
 #define WIDE_MASKS COT_VEC_MASKS
 #endif
-
-/* Sums so long that it does, and how many numbers of a sum it is then ahead. */
-enum { LONG = 12, AHEAD = 12 };
 
 /* Fetch ahead, for column p of A: of the rows below this tile, one line for several columns; where
  * A's columns are continuous instead, both operands' next lines. */

@@ -367,21 +367,44 @@ static bool is_one_machine(MPI_Comm comm)
     return cot_sketch_of(comm) == NULL && cot_nodes_are_one(comm, 0);
 }
 
-/* In turns, each by its fastest; the first ones touch the memory. */
-void exchange_messages_choose(cot_exchange *ex)
+/* Whether any rank of the group has other messages with one piece than with another. */
+static bool pieces_differ(cot_exchange *ex)
 {
-    enum { TURNS = 8 };
+    int differ = 0;
+    const size_t messages = ex->message_count;
+    for (size_t i = 0; i < PIECES; i++) {
+        ex->piece = pieces[i];
+        exchange_messages_plan(ex);
+        if (ex->message_count != messages) differ = 1;
+    }
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &differ, 1, MPI_INT, MPI_MAX, ex->comm->group));
+    return differ != 0;
+}
+
+/* In turns, as many as there is time for; each by its fastest. */
+static size_t fastest_piece(cot_exchange *ex)
+{
+    enum { TURNS = 7 };
+    const double most_seconds = 0.2;
     double fastest[PIECES];
+    double spent = 0;
     size_t best = 0;
-    if (ex->nodes->count == 1 || !is_one_machine(ex->comm->group)) return;
-    cot_exchange_plan(ex, ex->max_batch);
-    for (size_t turn = 0; turn < TURNS; turn++)
+    for (size_t i = 0; i < PIECES; i++) fastest[i] = time_piece(ex, pieces[i]); /* new memory */
+    for (size_t turn = 0; turn < TURNS && spent < most_seconds; turn++)
         for (size_t i = 0; i < PIECES; i++) {
             double seconds = time_piece(ex, pieces[i]);
-            if (turn <= 1 || seconds < fastest[i]) fastest[i] = seconds;
+            spent += seconds;
+            if (turn == 0 || seconds < fastest[i]) fastest[i] = seconds;
         }
     for (size_t i = 1; i < PIECES; i++)
         if (fastest[i] < fastest[best]) best = i;
-    ex->piece = pieces[best];
+    return pieces[best];
+}
+
+void exchange_messages_choose(cot_exchange *ex)
+{
+    if (ex->nodes->count == 1 || !is_one_machine(ex->comm->group)) return;
+    cot_exchange_plan(ex, ex->max_batch);
+    ex->piece = pieces_differ(ex) ? fastest_piece(ex) : pieces[0];
     exchange_messages_plan(ex);
 }

@@ -1,7 +1,6 @@
 #include "moe/partial.h"
 
 #include "base/vector_clones.h"
-#include "math/fused.h"
 
 #include <coterie/memory.h>
 #include <coterie/softmax.h>

@@ -15,7 +15,8 @@ struct cot_soft_moe {
     cot_expert_bank *bank;
     cot_tokens *tokens; /* NULL: the plan is slots */
     bool by_tokens;     /* the last pass went so */
-    bool ends;          /* it was of the step's last part */
+    size_t part;        /* which of the step's the last pass for training was, ... */
+    bool ends;          /* ... and whether the last */
     cot_ledger *ledger; /* of the last pass */
     uint8_t *kept;      /* [b,E] */
     size_t *used;       /* [E]: samples here that use each expert */
@@ -54,6 +55,7 @@ cot_soft_moe *cot_soft_moe_create(const cot_soft_moe_options *options, size_t in
     layer->options = *options;
     layer->hidden = batching->hidden;
     layer->index = index;
+    layer->ends = true;
     layer->router = cot_router_create(&options->router, shape, index, samples, grains,
                                       grain_capacity, params, prefix);
     cot_memory_mark(COT_MEMORY_ACTIVATIONS);
@@ -230,10 +232,18 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 
+/* A part that is left out would leave its successors other weights, or gradients unfinished. */
+static void begin_part(cot_soft_moe *layer, const cot_pass *pass)
+{
+    COT_ASSERT(pass->part == (layer->ends ? 0 : layer->part + 1));
+    layer->part = pass->part;
+    layer->ends = pass->part + 1 >= pass->parts;
+}
+
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
+    if (pass->training) begin_part(layer, pass);
     layer->by_tokens = pass->training && layer->tokens != NULL;
-    layer->ends = pass->part + 1 >= pass->parts;
     layer->ledger = pass->ledger;
     if (layer->by_tokens)
         cot_tokens_forward(layer->tokens, pass, x, y);

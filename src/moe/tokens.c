@@ -22,6 +22,7 @@ static void load_phi(const cot_tokens *k)
                            k->phi_hat, k->phi_inverse);
 }
 
+/* That of a member without experts is 0 in lanes as in rows. */
 static cot_partial part_of(const cot_tokens *k, size_t member)
 {
     return (cot_partial){.numerators = cot_parts_of(k->numerators, &k->batch, member),
@@ -52,8 +53,8 @@ static size_t last_stride(const cot_tokens *k)
     return stride;
 }
 
-/* Y = N / z, and the log-sum-exp of the logits, for the backward pass. What other ranks will write
- * again is only read in the last merge. */
+/* Y = N / z, and the log-sum-exp of the logits, for the backward pass. The last merge goes straight
+ * to Y: written into a member's part, its numbers would be fetched back by that rank. */
 static void finish_outputs(cot_tokens *k, cot_real *y)
 {
     const size_t last = last_stride(k);
@@ -106,14 +107,15 @@ static void load_weights(cot_tokens *k)
         if (k->blocks[b].projected != NULL) cot_projected_load(k->blocks[b].projected);
 }
 
-/* Whether fused experts can leave a batch's numerators in lanes: every grain fills them, and a
- * sample's begin where they would in rows. */
+/* Whether fused experts can leave a batch's numerators in lanes: where every grain fills them, it
+ * takes as much room as in rows. */
 static bool fills_lanes(const cot_tokens *k)
 {
     const cot_grains *grains = &k->batch.group;
+    if (k->way != COT_TOKENS_FUSED) return false;
     for (size_t g = grains->first; g < grains->end; g++)
         if (cot_grain_size(grains, g) % COT_FUSED_LANES != 0) return false;
-    return k->way == COT_TOKENS_FUSED;
+    return true;
 }
 
 /* All blocks' partial outputs of one grain, while they are in the cache. */

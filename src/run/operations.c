@@ -47,12 +47,12 @@ void work_exchange(pass_work *w, double bytes)
 }
 
 /* Weights of small experts are transposed, and their gradients back. */
-void work_load_experts(pass_work *w, double finished)
+void work_load_experts(pass_work *w, double finishes)
 {
     const cot_moe_shape *shape = &w->moe->shape;
     if (cot_expert_bank_is_small(shape))
         work_add(w, COT_KERNEL_COPY, (double)(shape->D * shape->H), 1, 1,
-                 (1 / w->times + 2 * finished) * w->experts);
+                 (1 / w->times + 2 * finishes) * w->experts);
 }
 
 /* Of `ranks` ranks that are `stride` apart, with this one among them. */

@@ -84,9 +84,9 @@ void work_exchange(pass_work *w, double bytes);
  * the fixed order or not. */
 void work_sum(pass_work *w, const peers *to, bool ordered, double ranks, double numbers);
 
-/** cot_expert_bank_load, in the first part of a step, and cot_expert_bank_finish, as often in each:
- * once in the last one comes to 1 / w->times. */
-void work_load_experts(pass_work *w, double finished);
+/** cot_expert_bank_load, once a step, and cot_expert_bank_finish, so many times in each of its
+ * w->times parts. */
+void work_load_experts(pass_work *w, double finishes);
 
 /** One Soft MoE layer, forward and backward. */
 void work_by_slots(pass_work *w);

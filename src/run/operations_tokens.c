@@ -140,6 +140,9 @@ static void fused_forward(pass_work *w, const unit *u)
     w->phase = COT_PHASE_EXPERTS;
     work_add(w, COT_KERNEL_COPY, u->D * u->H, 1, 1, w->experts / w->times); /* W2, transposed */
     fused_slots(w, u, COT_KERNEL_FUSED_FORWARD, 1);
+    if (fmod(u->samples, COT_FUSED_LANES) == 0) return;
+    w->phase = COT_PHASE_COMBINE;
+    work_add(w, COT_KERNEL_COPY, u->T * u->D, 1, 1, w->group); /* numerators out of lanes */
 }
 
 static void fused_backward(pass_work *w, const unit *u)

@@ -27,6 +27,8 @@ same plain "1 2 4 8" --
 same thirteen "1 2 4 8" -- --set model.experts=13 --set model.slots=3
 same clipped "1 2 4 8" -- --set optimizer.clip_norm=0.5
 same accumulated "1 2 4 8" -- --set train.accumulate=2
+# The last batch has two samples, for four parts.
+same remainder "1 2" -- --set train.accumulate=4 --set train.batch=78 --set train.drop_last=false
 same parts "1 2 4 8" -- --set model.experts=64 --set parallel.exchange=slots --set train.batch=128
 grep -q "steps of 128 in 2 parts," "$scratch/log" || fail "64 experts are not cut into parts: $(cat "$scratch/log")"
 same replicas "2 4 8" -- --set parallel.expert_replicas=2

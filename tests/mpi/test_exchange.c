@@ -281,7 +281,7 @@ static void slots_go_in_pieces(void **state)
         messages[i] = f.exchange->message_count;
         check(&f, s.max_batch, keeps_some);
     }
-    /* Of two ranks at least one has several slots of the other's. */
+    /* An expert has two slots: every pair of ranks has several of each other's. */
     const bool alone = rank_count() == 1;
     assert_on_every_rank(alone || (messages[0] >= messages[1] && messages[1] >= messages[2] &&
                                    messages[0] > messages[3]));

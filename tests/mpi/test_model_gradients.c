@@ -354,6 +354,9 @@ static void accumulation_and_replicas(void **state)
     f.name = "two replicas";
     f.replicas = 2;
     check(&f);
+    f.name = "accumulation of 3, two slots";
+    f.options.slots = 2;
+    check(&f);
 }
 
 static void few_experts(void **state)

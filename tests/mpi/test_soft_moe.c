@@ -98,7 +98,7 @@ static const fixture of_four_tokens[] = {
       {.normalize = COT_NORMALIZE_LOGITS, .uniform_combine = true},
       COT_RELU,
       true},
-     64,
+     96,
      2,
      COT_TOKENS_FUSED},
     {"four tokens, small grains",

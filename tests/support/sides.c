@@ -124,11 +124,13 @@ static void draw_inputs(side *s, size_t samples)
     memcpy(s->dy, mine, bytes);
 }
 
-void side_forward(side *s, size_t samples, cot_selector *selector)
+static void forward(side *s, size_t samples, cot_selector *selector, size_t part, size_t parts)
 {
     cot_noise noise = {.seed = 4, .step = 6, .first_sample = 3};
     cot_pass pass = {.samples = samples,
                      .training = selector == NULL,
+                     .part = part,
+                     .parts = parts,
                      .noise = s->fixture->options.router.noise > 0 ? &noise : NULL,
                      .selector = selector};
     draw_inputs(s, samples);
@@ -136,11 +138,16 @@ void side_forward(side *s, size_t samples, cot_selector *selector)
     gather_samples(s, samples, s->y, s->whole_y);
 }
 
+void side_forward(side *s, size_t samples, cot_selector *selector)
+{
+    forward(s, samples, selector, 0, 1);
+}
+
 void side_step(side *s, size_t samples)
 {
     cot_gradients_begin(s->gradients);
-    for (int batch = 0; batch < MICRO_BATCHES; batch++) {
-        side_forward(s, samples, NULL);
+    for (size_t part = 0; part < MICRO_BATCHES; part++) {
+        forward(s, samples, NULL, part, MICRO_BATCHES);
         cot_soft_moe_backward(s->layer, s->dy, s->dx);
         cot_gradients_add_batch(s->gradients);
     }

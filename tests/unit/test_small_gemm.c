@@ -191,7 +191,8 @@ static void same_bits_with_same_instructions(void **state)
     set list[SETS];
     arrays x = draw();
     cot_real *other = cot_alloc(COUNT, sizeof *other);
-    if (sets(list) > 0 && list[2].here)
+    (void)sets(list);
+    if (list[2].here)
         for (size_t n = 1; n <= MOST; n++)
             for (int dots = 0; dots < 2; dots++) {
                 const size_t k = n % 7 * 9 + 3;
