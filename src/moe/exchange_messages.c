@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-/* Between ranks of one machine, a message costs some 2 or 3 µs beside its bytes, and a data type
- * has them copied by way of a buffer: twice from core to core. Which takes longer depends on how
+/* Between ranks of one machine, a message costs some 2 µs beside its bytes, and a data type has
+ * them copied by way of a buffer: twice from core to core. Which takes longer depends on how
  * near the cores are, so it is measured. Over TCP either is as fast. */
 static const size_t pieces[] = {160 << 10, 32 << 10};
 enum { PIECES = sizeof pieces / sizeof pieces[0] };
