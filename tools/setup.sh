@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one place that knows which system packages Coterie needs. On Debian and its kin the missing
-# ones are installed (with sudo unless root); elsewhere they are named.
+# ones are installed (with sudo unless root). Elsewhere, and for a user who may not install, what the
+# build needs is looked for, wherever it comes from, and named where it is missing.
 set -euo pipefail
 
 build_packages=(
@@ -32,13 +33,7 @@ is_installed() {
 
 install_packages() {
     local as_root=() log
-    if [[ "$(id -u)" -ne 0 ]]; then
-        if ! command -v sudo >/dev/null; then
-            echo "setup: not root and there is no sudo; as root, install: $*" >&2
-            return 1
-        fi
-        as_root=(sudo)
-    fi
+    [[ "$(id -u)" -eq 0 ]] || as_root=(sudo)
     echo "Installing $*"
     log="$(mktemp)"
     if ! "${as_root[@]}" apt-get -qq update >"$log" 2>&1 ||
@@ -52,7 +47,12 @@ install_packages() {
     rm -f "$log"
 }
 
-# Without dpkg there is no list to ask: look for what the build looks for.
+may_install() {
+    command -v dpkg-query >/dev/null && command -v apt-get >/dev/null &&
+        { [[ "$(id -u)" -eq 0 ]] || command -v sudo >/dev/null; }
+}
+
+# There is no list to ask, or nothing can be done about it: look for what the build looks for.
 name_what_is_missing() {
     local missing=() name
     for name in gcc cmake ninja pkg-config mpicc mpirun; do
@@ -61,6 +61,8 @@ name_what_is_missing() {
     for name in yaml-0.1 jansson openblas zlib libcrypto; do
         pkg-config --exists "$name" 2>/dev/null || missing+=("$name")
     done
+    command -v h5pcc >/dev/null || pkg-config --exists hdf5-openmpi 2>/dev/null || missing+=(parallel-hdf5)
+    gcc -E -include Random123/philox.h -x c /dev/null >/dev/null 2>&1 || missing+=(Random123)
     [[ ${#missing[@]} -eq 0 ]] && return 0
     echo "setup: missing: ${missing[*]}" >&2
     cat >&2 <<END
@@ -77,7 +79,7 @@ main() {
         echo "usage: tools/setup.sh build|check    install what building, or the tests, need" >&2
         return 64
     fi
-    if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    if ! may_install; then
         name_what_is_missing "$1"
         return
     fi

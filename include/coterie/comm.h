@@ -42,9 +42,6 @@ void cot_comm_destroy(cot_comm **comm);
 COT_MUST_CHECK cot_status cot_comm_sketch(int ranks, int rank, int nodes, int expert_replicas,
                                           cot_comm **comm_out);
 
-/** Nodes that the run is on. Collective over the world. */
-int cot_comm_nodes(const cot_comm *comm);
-
 /** Make one decision of all ranks' outcomes: COT_OK if every rank says so, else the status of the
  * lowest failing rank, whose message is printed once (with its rank, when not all ranks failed) and
  * forgotten everywhere; agreeing on the same failure again prints nothing more. Collective over the

@@ -3,10 +3,11 @@
  *
  * The ranks of an expert group form nodes (nodes.h). Inside a node, homes and owners see the same
  * memory (MPI_Win_allocate_shared). Where the group is one node they work on the same slot buffers
- * and nothing moves: an exchange is a barrier. Else a node has a home buffer and an owned one, and
- * what lies between the nodes travels in messages of 160 KiB or more, or of one slot up to 1
- * MiB, which the ranks of a node share among them. A node may be one rank; then it is all messages.
- * Results are the same bits in every way.
+ * and nothing moves: an exchange is a barrier. Else a node has a home buffer and two owned ones,
+ * and what lies between the nodes travels in messages which the ranks of a node share among them:
+ * slots until they make up 160 KiB (or less, between ranks of one machine), and longer ones by
+ * themselves, in parts of at most 1 MiB. A node may be one rank; then it is all messages. Results
+ * are the same bits in every way.
  *
  * Every owner's experts are cut into chunks of consecutive ones, whose slots travel by themselves,
  * so that some can be on their way while others are computed. */
@@ -61,14 +62,17 @@ size_t cot_exchange_chunks(const cot_exchange *exchange);
 size_t cot_exchange_chunk_begin(const cot_exchange *exchange, size_t chunk);
 
 /** Plan for batches of `samples` samples in which every sample uses every expert; does nothing when
- * that is the plan already. Not collective: counts follow from the shapes. */
+ * that is the plan already. Counts follow from the shapes, but ranks that share memory wait until
+ * none reads rows of the plan before. Collective over the expert group. */
 void cot_exchange_plan(cot_exchange *exchange, size_t samples);
 
 /** Plan for a batch of `samples` samples of which used [E], of those here, use each expert; counts
  * travel first. Collective over the expert group. */
 void cot_exchange_plan_kept(cot_exchange *exchange, size_t samples, const size_t *used);
 
-/** The grains of this rank's samples in the batch planned for. */
+/** The grains of this rank's samples in a batch of `samples` samples, and in the one planned for.
+ */
+cot_grains cot_exchange_grains_of(const cot_exchange *exchange, size_t samples);
 const cot_grains *cot_exchange_home_grains(const cot_exchange *exchange);
 
 /** The layout of home buffers (this rank's samples, all experts) and of owned ones (the group's

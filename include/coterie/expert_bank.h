@@ -55,6 +55,9 @@ bool cot_expert_bank_is_small(const cot_moe_shape *shape);
 void cot_expert_bank_load(cot_expert_bank *bank);
 void cot_expert_bank_finish(cot_expert_bank *bank, size_t first, size_t experts);
 
+/** Of this rank's expert number `expert`, what a forward pass alone needs to have taken. */
+void cot_expert_bank_load_forward(cot_expert_bank *bank, size_t expert);
+
 /** What cot_expert_bank_finish adds to the gradient of W1, of small experts: [H,D] of this rank's
  * expert number `expert`, and of the next behind it. */
 cot_real *cot_expert_bank_dw1_transposed(cot_expert_bank *bank, size_t expert);

@@ -85,7 +85,7 @@ static inline bool cot_machine_knows(const cot_machine *machine, cot_kernel kern
  * Errors: COT_E_NOINPUT; COT_E_IO; COT_E_DATA with the file and what is wrong in it. */
 COT_MUST_CHECK cot_status cot_machine_read(const char *path, cot_machine *machine_out);
 
-/** Write it, replacing the file by rename.
+/** Write it, replacing the file by rename, unless that is something that training has written.
  * Errors: COT_E_CREATE, COT_E_IO. */
 COT_MUST_CHECK cot_status cot_machine_write(const char *path, const cot_machine *machine);
 

@@ -21,6 +21,9 @@ typedef enum cot_stats_level {
     COT_STATS_ALL     /**< also entropies, similarities, norms */
 } cot_stats_level;
 
+/** The most grains that a batch can be cut into. */
+enum { COT_MOST_GRAINS = 65536 };
+
 /** A list of whole numbers. */
 typedef struct cot_counts {
     size_t count;

@@ -54,6 +54,13 @@ COT_MUST_CHECK cot_status cot_statistics_write(const cot_comm *comm, const char 
 
 /* ---- a file that grows: training ---- */
 
+/** Rename a file into which the catalog's records do not fit, because it is damaged or another
+ * version of the program began it, with a warning: the next record begins another. Collective over
+ * the world; rank 0 does it.
+ * Errors, on every rank alike: COT_E_IO. */
+COT_MUST_CHECK cot_status cot_statistics_make_way(const cot_comm *comm, const char *path,
+                                                  const cot_catalog *catalog);
+
 /** Append a record to a file, in a copy that replaces it, so that readers always find a complete
  * file; one that is not there is created. The catalog has the variables of the first record.
  * Collective over the world; rank 0 writes.

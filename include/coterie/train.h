@@ -11,6 +11,9 @@ typedef struct cot_train_options {
     const char *resume;
     /** Take the weights of this checkpoint, and nothing else; NULL: draw them. */
     const char *init;
+    /** The file that the recipe was read from: a run that starts afresh does not write its own over
+     * it. NULL: none. */
+    const char *recipe_file;
     bool limits_steps;   /**< stop after so many steps of this call */
     uint64_t step_limit; /**< 0: write the initial state and stop */
     /** Where the costs of the call go, the caller's to destroy, and trace.json with its first steps

@@ -33,27 +33,44 @@ void cot_cli_help(const cot_command *command)
               ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, name);
 }
 
-/* Whether an argument begins like one of the options, which may be abbreviated. */
-static bool is_known(const struct argp *argp, const char *argument)
+/* How many options an argument may be, by their names or beginnings of them; the last such one. */
+static size_t match(const struct argp *argp, const char *argument, const struct argp_option **found)
 {
-    size_t length = strcspn(argument, "=");
+    const size_t length = strcspn(argument, "=");
+    const bool is_short = argument[1] != '-';
+    size_t count = 0;
     for (const struct argp_option *o = argp->options; o != NULL && (o->name || o->key); o++) {
-        bool is_short = argument[1] != '-';
-        if (is_short && o->key == argument[1]) return true;
-        if (!is_short && o->name != NULL && strncmp(o->name, argument + 2, length - 2) == 0)
-            return true;
+        const bool begins = o->name != NULL && strncmp(o->name, argument + 2, length - 2) == 0;
+        if (is_short ? o->key != argument[1] : !begins) continue;
+        *found = o;
+        if (!is_short && o->name[length - 2] == '\0') return 1;
+        count++;
     }
     for (const struct argp_child *c = argp->children; c != NULL && c->argp != NULL; c++)
-        if (is_known(c->argp, argument)) return true;
-    return false;
+        count += match(c->argp, argument, found);
+    return count;
 }
 
-/* The first option that argp does not know (it does not tell), or NULL. */
-static const char *unknown_option(const struct argp *argp, int argc, char **argv)
+/* What argp refused, which it does not tell. */
+static cot_status refuse_option(const cot_command *command, int argc, char **argv)
 {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (argv[i][0] == '-' && argv[i][1] != '\0' && !is_known(argp, argv[i])) return argv[i];
-    return NULL;
+    const char *name = command->name;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const struct argp_option *option = NULL;
+        if (argv[i][0] != '-' || argv[i][1] == '\0') continue;
+        size_t count = match(command->argp, argv[i], &option);
+        if (count == 0)
+            return cot_fail(COT_E_USAGE, "%s: unknown option '%s'; see 'coterie help %s'", name,
+                            argv[i], name);
+        if (count > 1)
+            return cot_fail(COT_E_USAGE, "%s: '%s' may be several options; see 'coterie help %s'",
+                            name, argv[i], name);
+        if (option->arg == NULL && argv[i][1] == '-' && strchr(argv[i], '=') != NULL)
+            return cot_fail(COT_E_USAGE, "%s: --%s takes no value; see 'coterie help %s'", name,
+                            option->name, name);
+    }
+    return cot_fail(COT_E_USAGE, "%s: an option lacks its value; see 'coterie help %s'", name,
+                    name);
 }
 
 cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void *input)
@@ -66,12 +83,7 @@ cot_status cot_cli_parse(const cot_command *command, int argc, char **argv, void
         return cot_fail(COT_E_USAGE, "%s: unexpected '%s'; see 'coterie help %s'", command->name,
                         argv[stopped_at], command->name);
     /* A parser that found a bad value has recorded its own line; cot_fail keeps the first. */
-    const char *unknown = unknown_option(command->argp, argc, argv);
-    if (unknown != NULL)
-        return cot_fail(COT_E_USAGE, "%s: unknown option '%s'; see 'coterie help %s'",
-                        command->name, unknown, command->name);
-    return cot_fail(COT_E_USAGE, "%s: an option lacks its value; see 'coterie help %s'",
-                    command->name, command->name);
+    return refuse_option(command, argc, argv);
 }
 
 error_t cot_cli_argp_error(cot_status status)

@@ -18,8 +18,20 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* Results and checkpoints name them, in UTF-8. */
+static cot_status check_text(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        json_t *text = json_string(argv[i]);
+        json_decref(text);
+        if (text == NULL) return cot_fail(COT_E_USAGE, "argument %d is not UTF-8 text", i);
+    }
+    return COT_OK;
+}
+
 static cot_status run_command(const cot_comm *world, int argc, char **argv)
 {
+    COT_TRY(check_text(argc, argv));
     if (argc < 2 || strcmp(argv[1], "--help") == 0) return cot_command_help.run(world, 0, NULL);
     if (strcmp(argv[1], "--version") == 0) {
         if (world->rank == 0) printf("coterie %s\n", cot_version());

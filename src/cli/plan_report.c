@@ -128,7 +128,7 @@ static void print_phases(const cot_choice *choice)
 }
 
 /* A profile that was measured otherwise than the run will be. */
-static void print_doubts(const cot_site *site)
+static void print_doubts(const cot_recipe *recipe, const cot_site *site)
 {
     const cot_machine *machine = site->machine;
     size_t measured = machine->ranks / machine->nodes;
@@ -140,6 +140,9 @@ static void print_doubts(const cot_site *site)
     if (strcmp(machine->build, cot_build()) != 0)
         printf("The profile is of another build, %s: its kernels may take other times.\n",
                machine->build);
+    if (recipe->parallel.blas_threads > 1)
+        printf("Times are of one thread a rank, not of %zu as parallel.blas_threads asks.\n",
+               recipe->parallel.blas_threads);
     if (planned > machine->cores)
         printf("%zu ranks on %zu cores take turns: such a run is slower than on fewer ranks.\n",
                planned, machine->cores);
@@ -158,7 +161,7 @@ static void print_advice(const cot_recipe *recipe, const cot_site *site, const c
                cot_kernel_name(choice->asked.unknown));
         return;
     }
-    print_doubts(site);
+    print_doubts(recipe, site);
     if (choice->asked.has_seconds)
         printf("as asked         %.3f ms a step, %.0f samples/s\n",
                milliseconds * choice->asked.step, samples_per_second(recipe, &choice->asked));

@@ -83,6 +83,7 @@ static cot_status train_recipe(const cot_comm *world, const cot_recipe *recipe, 
 {
     cot_costs *profile = NULL;
     cot_train_options train = in->train;
+    train.recipe_file = in->common.file;
     train.profile_out = in->profiles ? &profile : NULL;
     cot_status status = cot_train(world, recipe, &train);
     if (profile != NULL && world->rank == 0)

@@ -94,18 +94,6 @@ void cot_comm_destroy(cot_comm **comm)
     *comm = NULL;
 }
 
-int cot_comm_nodes(const cot_comm *comm)
-{
-    MPI_Comm node;
-    int place = 0;
-    COT_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    COT_MPI(MPI_Comm_rank(node, &place));
-    COT_MPI(MPI_Comm_free(&node));
-    int nodes = place == 0;
-    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &nodes, 1, MPI_INT, MPI_SUM, comm->world));
-    return nodes;
-}
-
 /* Rank 0 prints, whoever failed: one stream, one line. A failure agreed on before has left no
  * message. */
 static void report(const cot_comm *comm, int failed_rank, int failed_count)

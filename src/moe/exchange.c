@@ -230,6 +230,11 @@ static cot_grains grains_of_member(const cot_exchange *ex, size_t samples, size_
     return cot_grains_of(samples, ex->grains, (size_t)ex->comm->size, world_rank);
 }
 
+cot_grains cot_exchange_grains_of(const cot_exchange *ex, size_t samples)
+{
+    return grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
+}
+
 size_t exchange_used(const cot_exchange *ex, size_t e, size_t begin, size_t end)
 {
     size_t samples = 0;
@@ -274,18 +279,27 @@ static void place_rows(cot_exchange *ex)
     place_home_rows(ex);
     place_owned_rows(ex);
     exchange_messages_plan(ex);
+    ex->has_rows = true;
+}
+
+/* Where rows are to lie elsewhere, nobody may still be reading those of the last batch. */
+static void await_readers(cot_exchange *ex)
+{
+    cot_shared *home = ex->nodes->count == 1 ? ex->in.shared : ex->home_rows.shared;
+    if (home != NULL && ex->has_rows) cot_shared_meet(home);
 }
 
 void cot_exchange_plan(cot_exchange *ex, size_t samples)
 {
     if (ex->planned == samples && samples > 0) return;
     COT_ASSERT(samples <= ex->max_batch);
+    await_readers(ex);
     for (size_t m = 0; m < group_size(ex); m++) {
         cot_grains theirs = grains_of_member(ex, samples, m);
         for (size_t e = 0; e < ex->experts; e++)
             ex->used[m * ex->experts + e] = cot_grains_size(&theirs);
     }
-    ex->home_grains = grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
+    ex->home_grains = cot_exchange_grains_of(ex, samples);
     place_rows(ex);
     ex->planned = samples;
 }
@@ -297,7 +311,7 @@ void cot_exchange_plan_kept(cot_exchange *ex, size_t samples, const size_t *used
     int experts = cot_comm_int(ex->experts);
     COT_MPI(MPI_Allgather(used, experts, MPI_UNSIGNED_LONG, ex->used, experts, MPI_UNSIGNED_LONG,
                           ex->comm->group));
-    ex->home_grains = grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
+    ex->home_grains = cot_exchange_grains_of(ex, samples);
     place_rows(ex);
     ex->planned = 0;
 }

@@ -38,6 +38,7 @@ struct cot_exchange {
     cot_slot_buffers buffers;
     size_t seen;    /* bytes of other ranks' memory that this rank uses */
     size_t planned; /* samples of the full plan in force; 0: none */
+    bool has_rows;  /* some plan has placed them */
     cot_grains home_grains;
     table home, owned;
     size_t *used; /* [members,E]: samples of each member that use each expert */

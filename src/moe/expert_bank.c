@@ -125,14 +125,26 @@ static cot_real *transposed_of(const cot_expert_bank *bank, cot_real *array, siz
     return array + e * bank->shape.H * bank->shape.D;
 }
 
+static void load_expert(cot_expert_bank *bank, size_t e)
+{
+    cot_copy_transposed(bank->shape.D, bank->shape.H, of_expert(bank->w1, bank->w1->value, e),
+                        bank->shape.H, transposed_of(bank, bank->w1_t, e));
+}
+
 void cot_expert_bank_load(cot_expert_bank *bank)
 {
-    const size_t D = bank->shape.D;
-    const size_t H = bank->shape.H;
-    if (bank->w1_t == NULL) return;
-    for (size_t e = 0; e < bank->w1->rows; e++)
-        cot_copy_transposed(D, H, of_expert(bank->w1, bank->w1->value, e), H,
-                            transposed_of(bank, bank->w1_t, e));
+    for (size_t e = 0; bank->w1_t != NULL && e < bank->w1->rows; e++) load_expert(bank, e);
+}
+
+/* Forward is by W1 transposed or by W1 (times_w1). */
+static bool forward_is_transposed(const cot_expert_bank *bank)
+{
+    return bank->w1_t != NULL && cot_gemm_prefers_transposed(bank->shape.H, bank->shape.D);
+}
+
+void cot_expert_bank_load_forward(cot_expert_bank *bank, size_t expert)
+{
+    if (forward_is_transposed(bank)) load_expert(bank, expert);
 }
 
 void cot_expert_bank_finish(cot_expert_bank *bank, size_t first, size_t experts)
@@ -157,7 +169,7 @@ static void times_w1(const cot_expert_bank *bank, const block *at, const cot_rea
 {
     const size_t D = bank->shape.D;
     const size_t H = bank->shape.H;
-    if (bank->w1_t != NULL && cot_gemm_prefers_transposed(H, D))
+    if (forward_is_transposed(bank))
         cot_gemm(COT_N, COT_T, at->n, H, D, 1, x, D, transposed_of(bank, bank->w1_t, at->expert), D,
                  0, to, H);
     else

@@ -187,8 +187,8 @@ cot_partial_tree *cot_partial_tree_create(size_t leaves, size_t tokens, size_t w
 {
     cot_partial_tree *tree = cot_alloc(1, sizeof *tree);
     tree->width = width;
-    tree->levels = 2;
-    while (((size_t)1 << (tree->levels - 1)) <= leaves) tree->levels++;
+    tree->levels = 1;
+    while (((size_t)1 << tree->levels) <= leaves) tree->levels++;
     tree->stack = cot_alloc(tree->levels, sizeof *tree->stack);
     tree->stack[0] = *root;
     for (size_t i = 1; i < tree->levels; i++) {

@@ -15,6 +15,7 @@ struct cot_soft_moe {
     cot_expert_bank *bank;
     cot_tokens *tokens; /* NULL: the plan is slots */
     bool by_tokens;     /* the last pass went so */
+    bool training;      /* and was for training */
     size_t part;        /* which of the step's the last pass for training was, ... */
     bool ends;          /* ... and whether the last */
     cot_ledger *ledger; /* of the last pass */
@@ -116,10 +117,10 @@ cot_routing cot_soft_moe_routing(const cot_soft_moe *layer, size_t i)
 }
 
 /* Let the selector choose for every sample here, and count those that use each expert. */
-static void select_experts(cot_soft_moe *layer, cot_selector *selector)
+static void select_experts(cot_soft_moe *layer, const cot_grains *grains, cot_selector *selector)
 {
     const size_t E = layer->options.shape.E;
-    const size_t samples = cot_grains_size(cot_exchange_home_grains(layer->exchange));
+    const size_t samples = cot_grains_size(grains);
     memset(layer->used, 0, E * sizeof *layer->used);
     for (size_t i = 0; i < samples; i++) {
         uint8_t *kept = layer->kept + i * E;
@@ -135,6 +136,8 @@ typedef void expert_work(cot_soft_moe *layer, const cot_bank_rows *rows);
 static void forward_experts(cot_soft_moe *layer, const cot_bank_rows *rows)
 {
     const cot_slot_buffers *slots = cot_exchange_buffers(layer->exchange);
+    if (!layer->training && rows->slots->samples[0] > 0)
+        cot_expert_bank_load_forward(layer->bank, rows->first_expert);
     cot_expert_bank_forward(layer->bank, rows, slots->owned_in, slots->owned_out);
 }
 
@@ -198,25 +201,25 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
 {
     cot_router *router = layer->router;
     cot_exchange *exchange = layer->exchange;
-    cot_exchange_plan(exchange, pass->samples);
-    const cot_grains *grains = cot_exchange_home_grains(exchange);
-    layer->first_sample = pass->first + cot_grains_begin(grains);
-    cot_router_route(router, grains, pass->noise, x);
+    const cot_grains grains = cot_exchange_grains_of(exchange, pass->samples);
+    layer->first_sample = pass->first + cot_grains_begin(&grains);
+    cot_router_route(router, &grains, pass->noise, x);
     layer->has_kept = pass->selector != NULL;
-    if (layer->has_kept) {
-        select_experts(layer, pass->selector);
-    }
+    if (layer->has_kept) select_experts(layer, &grains, pass->selector);
     cot_ledger_mark(pass->ledger, COT_PHASE_ROUTE);
-    if (layer->has_kept) cot_exchange_plan_kept(exchange, pass->samples, layer->used);
+    if (layer->has_kept)
+        cot_exchange_plan_kept(exchange, pass->samples, layer->used);
+    else
+        cot_exchange_plan(exchange, pass->samples);
     cot_ledger_sent(pass->ledger, COT_PHASE_EXCHANGE, 0);
     const uint8_t *kept = cot_soft_moe_kept(layer);
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);
-    cot_router_dispatch(router, grains, home, kept, slots->home_in);
+    cot_router_dispatch(router, &grains, home, kept, slots->home_in);
     cot_ledger_mark(pass->ledger, COT_PHASE_DISPATCH);
     const size_t chunks = cot_exchange_chunks(exchange);
     start(layer, COT_LEG_INPUTS, 0, chunks);
-    if (pass->part == 0) cot_expert_bank_load(layer->bank);
+    if (pass->training && pass->part == 0) cot_expert_bank_load(layer->bank);
     cot_ledger_mark(layer->ledger, COT_PHASE_EXPERTS);
     for (size_t c = 0; c < chunks; c++) {
         finish(layer, COT_LEG_INPUTS, c, c + 1);
@@ -226,9 +229,10 @@ static void forward_by_slots(cot_soft_moe *layer, const cot_pass *pass, const co
     finish(layer, COT_LEG_OUTPUTS, 0, chunks);
     cot_real *norms = pass->slot_norms;
     if (norms != NULL)
-        norms += layer->index * cot_grains_size(grains) * layer->options.shape.E *
+        norms += layer->index * cot_grains_size(&grains) * layer->options.shape.E *
                  layer->options.shape.P;
-    cot_router_combine(router, grains, home, kept, slots->home_out, y, kept == NULL ? norms : NULL);
+    cot_router_combine(router, &grains, home, kept, slots->home_out, y,
+                       kept == NULL ? norms : NULL);
     cot_ledger_mark(pass->ledger, COT_PHASE_COMBINE);
 }
 
@@ -243,6 +247,7 @@ static void begin_part(cot_soft_moe *layer, const cot_pass *pass)
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x, cot_real *y)
 {
     if (pass->training) begin_part(layer, pass);
+    layer->training = pass->training;
     layer->by_tokens = pass->training && layer->tokens != NULL;
     layer->ledger = pass->ledger;
     if (layer->by_tokens)

@@ -14,9 +14,9 @@ typedef enum cot_tokens_way {
     COT_TOKENS_FUSED      /**< fused_experts.h */
 } cot_tokens_way;
 
-/** The fastest. Multiply-adds of a step for one slot and number of D are 5 T H projected and
- * 7 (T + H) otherwise, or five less fused. Fused or projected, seven of them take about as long as
- * five by slots. */
+/** The fastest. Multiply-adds of a step for one slot and number of D are 5 T H projected and some
+ * 7 (T + H) otherwise (without a gradient for the tokens T less by slots, five less fused). Fused
+ * or projected, seven of them take about as long as five by slots. */
 static inline cot_tokens_way cot_tokens_way_of(const cot_moe_shape *shape, size_t grain)
 {
     const size_t projected = 5 * shape->T * shape->H;

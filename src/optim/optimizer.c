@@ -41,13 +41,20 @@ void cot_optimizer_destroy(cot_optimizer **optimizer)
     *optimizer = NULL;
 }
 
+/* Where a gradient stays 0, behind a unit that is never active, moments would die away as denormal
+ * numbers, with which processors take many times as long, and never quite. */
+static inline cot_real normal_or_zero(cot_real x)
+{
+    return x < COT_REAL_LEAST && x > -COT_REAL_LEAST ? 0 : x;
+}
+
 /* m = momentum m + g;  w -= rate m */
 COT_VECTOR_CLONES
 static void sgd(size_t n, const coefficients *c, const cot_real *grad, cot_real *restrict m,
                 cot_real *restrict w)
 {
     for (size_t i = 0; i < n; i++) {
-        m[i] = c->beta1 * m[i] + (c->gradient_scale * grad[i] + c->decay * w[i]);
+        m[i] = normal_or_zero(c->beta1 * m[i] + (c->gradient_scale * grad[i] + c->decay * w[i]));
         w[i] -= c->rate * m[i];
     }
 }
@@ -62,8 +69,8 @@ static void adam(size_t n, const coefficients *c, const cot_real *grad, cot_real
 {
     for (size_t i = 0; i < n; i++) {
         cot_real g = c->gradient_scale * grad[i] + c->decay * w[i];
-        m[i] = c->beta1 * m[i] + c->rest1 * g;
-        v[i] = c->beta2 * v[i] + c->rest2 * (g * g);
+        m[i] = normal_or_zero(c->beta1 * m[i] + c->rest1 * g);
+        v[i] = normal_or_zero(c->beta2 * v[i] + c->rest2 * (g * g));
 #ifdef COT_DOUBLE
         cot_real root = sqrt(v[i]);
 #else

@@ -91,10 +91,22 @@ static share share_of(const cot_comm *comm, const cot_params *params)
     return s;
 }
 
-static int write_part(MPI_File file, size_t place, size_t numbers, const cot_real *data)
+/* In pieces that MPI can count, as many on every rank as the largest part needs. Collective. */
+static int write_part(const cot_comm *comm, MPI_File file, size_t place, size_t numbers,
+                      const cot_real *data)
 {
-    return MPI_File_write_at_all(file, (MPI_Offset)(place * sizeof *data), data,
-                                 cot_comm_int(numbers), COT_MPI_REAL, MPI_STATUS_IGNORE);
+    const size_t most = (size_t)1 << 30;
+    size_t pieces = (numbers + most - 1) / most;
+    int code = MPI_SUCCESS;
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, &pieces, 1, MPI_UNSIGNED_LONG, MPI_MAX, comm->world));
+    for (size_t i = 0; i < pieces; i++) {
+        size_t begin = cot_shard_begin(numbers, pieces, i);
+        int written = MPI_File_write_at_all(
+            file, (MPI_Offset)((place + begin) * sizeof *data), data + begin,
+            cot_comm_int(cot_shard_size(numbers, pieces, i)), COT_MPI_REAL, MPI_STATUS_IGNORE);
+        if (written != MPI_SUCCESS) code = written;
+    }
+    return code;
 }
 
 /* MPI may report success for what the disk refused, so the file's length has the last word. */
@@ -115,8 +127,9 @@ static cot_status write_plainly(const cot_comm *comm, const char *path,
         return cot_comm_agree(comm, cot_fail(COT_E_CREATE, "%s: cannot be created", path));
     for (size_t i = 0; i <= state->moment_count; i++) {
         const cot_real *array = i == 0 ? cot_params_values(state->params) : state->moments[i - 1];
-        int first = write_part(file, i * s->total, s->replicated, array);
-        int second = write_part(file, i * s->total + s->before, s->sharded, array + replicated);
+        int first = write_part(comm, file, i * s->total, s->replicated, array);
+        int second =
+            write_part(comm, file, i * s->total + s->before, s->sharded, array + replicated);
         if (first != MPI_SUCCESS || second != MPI_SUCCESS) code = first | second;
     }
     int synced = MPI_File_sync(file);

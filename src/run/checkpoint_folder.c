@@ -107,8 +107,12 @@ static bool is_good(const cot_comm *comm, const char *path)
 char *cot_checkpoint_newest(const cot_comm *comm, const char *dir)
 {
     size_t count = 0;
-    uint64_t *steps = comm->rank == 0 ? cot_run_folder_steps(dir, &count) : NULL;
+    uint64_t *steps = NULL;
     char *newest = NULL;
+    if (comm->rank == 0 && cot_run_folder_steps(dir, &steps, &count) != COT_OK) {
+        cot_warn("%s", cot_failure());
+        cot_failure_clear();
+    }
     COT_MPI(MPI_Bcast(&count, 1, MPI_UNSIGNED_LONG, 0, comm->world));
     for (size_t i = 0; i < count && newest == NULL; i++) {
         uint64_t step = comm->rank == 0 ? steps[i] : 0;
@@ -153,8 +157,8 @@ static bool is_best(const char *dir, const char *path)
 static cot_status remove_old(const char *dir, size_t keep, uint64_t step)
 {
     size_t count = 0;
-    cot_status status = COT_OK;
-    uint64_t *steps = cot_run_folder_steps(dir, &count);
+    uint64_t *steps = NULL;
+    cot_status status = cot_run_folder_steps(dir, &steps, &count);
     size_t later = 0;
     while (later < count && steps[later] > step) later++;
     for (size_t i = later + keep; i < count && status == COT_OK; i++) {

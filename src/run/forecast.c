@@ -136,6 +136,7 @@ static cot_status try_grains(const source *from, cot_settings settings, cot_fore
     size_t least = 1;
     while (least < (size_t)from->site->ranks) least *= 2;
     size_t most = spans * least;
+    if (most > COT_MOST_GRAINS) most = COT_MOST_GRAINS;
     /* Every rank has one, whatever the recipe says. */
     if (!from->recipe->parallel.reproducible) least = most = from->recipe->parallel.grains;
     for (size_t grains = least; grains <= most; grains *= 2) {

@@ -58,6 +58,7 @@ static json_t *object_of(const cot_machine *machine)
 cot_status cot_machine_write(const char *path, const cot_machine *machine)
 {
     enum { DIGITS = 7 };
+    COT_TRY(cot_replace_check(path));
     char *partial = cot_replace_partial(path);
     json_t *object = object_of(machine);
     FILE *file = fopen(partial, "w");

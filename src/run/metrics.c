@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE_SIZE = 1024 };
-
 struct cot_metrics {
     FILE *file; /* NULL on every rank but 0 */
     char *path;
@@ -175,14 +173,18 @@ void cot_metrics_checkpoint(cot_metrics *metrics, uint64_t step, const char *fil
 void cot_metrics_warning(cot_metrics *metrics, uint64_t step, const char *format, ...)
 {
     if (metrics->file == NULL) return;
-    char message[MESSAGE_SIZE];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    int size = vsnprintf(NULL, 0, format, args) + 1;
+    va_end(args);
+    char *message = cot_alloc((size_t)size, 1);
+    va_start(args, format);
+    vsnprintf(message, (size_t)size, format, args);
     va_end(args);
     cot_warn("%s", message);
     write_event(metrics, json_pack("{s:s, s:I, s:s}", "event", "warning", "step", (json_int_t)step,
                                    "message", message));
+    cot_free(message);
 }
 
 void cot_metrics_end(cot_metrics *metrics, uint64_t step, const char *reason, double seconds,

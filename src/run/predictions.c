@@ -1,8 +1,8 @@
+#include "run/replace.h"
+
 #include <coterie/memory.h>
 #include <coterie/predictions.h>
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,12 +44,13 @@ static cot_status create_datasets(const cot_predictions *p, const cot_experiment
 cot_status cot_predictions_create(cot_experiment *ex, cot_split split, const char *path,
                                   cot_predictions **predictions_out)
 {
+    COT_TRY(cot_comm_agree(ex->comm, ex->comm->rank == 0 ? cot_replace_check(path) : COT_OK));
     cot_predictions *p = cot_alloc(1, sizeof *p);
     size_t capacity = cot_grains_capacity(ex->batching.max_batch, ex->batching.grains,
                                           (size_t)ex->comm->size, (size_t)ex->comm->rank);
     p->comm = ex->comm;
     p->path = cot_strdup(path);
-    p->partial = cot_strprintf("%s.partial", path);
+    p->partial = cot_replace_partial(path);
     p->layers = cot_model_layers(ex->model);
     p->experts = cot_model_shape(ex->model)->E;
     p->classifies = cot_experiment_classifies(ex);
@@ -103,12 +104,6 @@ cot_observer cot_predictions_observer(cot_predictions *predictions)
     return (cot_observer){.batch = write_batch, .context = predictions};
 }
 
-static cot_status move_into_place(const cot_predictions *p)
-{
-    if (p->comm->rank != 0 || rename(p->partial, p->path) == 0) return COT_OK;
-    return cot_fail(COT_E_CREATE, "%s: cannot write it: %s", p->path, strerror(errno));
-}
-
 cot_status cot_predictions_finish(cot_predictions **predictions, bool keep)
 {
     cot_predictions *p = *predictions;
@@ -116,7 +111,9 @@ cot_status cot_predictions_finish(cot_predictions **predictions, bool keep)
     const cot_comm *comm = p->comm;
     cot_status status = p->file != NULL ? cot_h5_finish(&p->file) : COT_OK;
     status = cot_comm_agree(comm, status);
-    if (status == COT_OK && keep) status = cot_comm_agree(comm, move_into_place(p));
+    if (status == COT_OK && keep)
+        status = cot_comm_agree(comm, comm->rank == 0 ? cot_replace_publish(p->partial, p->path)
+                                                      : COT_OK);
     if ((status != COT_OK || !keep) && comm->rank == 0) unlink(p->partial);
     cot_free(p->kept);
     cot_free(p->values);

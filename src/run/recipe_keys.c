@@ -169,7 +169,8 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "adam, adamw: decay of the mean of the gradient."},
     {KEY("optimizer.beta2", optimizer.beta2), .fallback = "0.999", BELOW_ONE,
      .meaning = "adam, adamw: decay of the mean of its square."},
-    {KEY("optimizer.epsilon", optimizer.epsilon), .fallback = "1.0e-8", POSITIVE,
+    {KEY("optimizer.epsilon", optimizer.epsilon), .fallback = "1.0e-8", .low = 1e-30,
+     .high = INFINITY, /* a float above 0 too */
      .meaning = "adam, adamw: added to the root of the mean square."},
     {KEY("optimizer.weight_decay", optimizer.weight_decay), .fallback = "0", NOT_NEGATIVE,
      .meaning = "Weight decay, not on biases, norms and scales; sgd and adam add it to the "
@@ -213,7 +214,7 @@ const cot_recipe_key cot_recipe_keys[] = {
      .fallback = "1", COUNT_FROM(1), .flags = COT_KEY_NEUTRAL,
      .meaning = "Epochs between two evaluations; the end of the run has one too."},
 
-    {KEY("parallel.grains", parallel.grains), .fallback = "8", .least = 1, .most = 65536,
+    {KEY("parallel.grains", parallel.grains), .fallback = "8", .least = 1, .most = COT_MOST_GRAINS,
      .meaning = "Parts G of a batch, a power of two: results are the same bits on every number "
                 "of ranks that divides it; ranks beyond it hold experts only."},
     {KEY("parallel.reproducible", parallel.reproducible), .fallback = "true",

@@ -1,13 +1,42 @@
 #include "run/replace.h"
 
+#include <coterie/h5.h>
 #include <coterie/memory.h>
 #include <coterie/run_folder.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static bool says(const cot_h5_file *file, const char *attribute, const char *text)
+{
+    char *value = NULL;
+    bool same = cot_h5_get_text(file, "/", attribute, &value) == COT_OK && strcmp(value, text) == 0;
+    cot_free(value);
+    return same;
+}
+
+cot_status cot_replace_check(const char *path)
+{
+    struct stat about;
+    cot_h5_file *file = NULL;
+    const char *what = NULL;
+    if (stat(path, &about) != 0) return COT_OK;
+    if (!S_ISREG(about.st_mode))
+        return cot_fail(COT_E_CREATE, "%s: is not a regular file; name another", path);
+    if (cot_h5_open(path, &file) == COT_OK) {
+        if (says(file, "format", "coterie-checkpoint")) what = "a checkpoint";
+        if (says(file, "kind", "training")) what = "the record of a training";
+    }
+    cot_failure_clear(); /* whatever else it is may be replaced */
+    cot_h5_close(&file);
+    if (what == NULL) return COT_OK;
+    return cot_fail(COT_E_CREATE, "%s: is %s; name another file", path, what);
+}
 
 char *cot_replace_partial(const char *path)
 {

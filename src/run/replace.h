@@ -7,6 +7,11 @@
 
 #include <coterie/status.h>
 
+/** Whether a file that somebody named may be written at `path`: what training has written is never
+ * replaced, nor anything but a regular file. What a mistaken name would cost. Not collective.
+ * Errors: COT_E_CREATE. */
+COT_MUST_CHECK cot_status cot_replace_check(const char *path);
+
 /** The name to write under (allocated). */
 char *cot_replace_partial(const char *path);
 

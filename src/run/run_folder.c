@@ -38,22 +38,37 @@ static cot_status make_folder(const char *dir)
     return status;
 }
 
-/* Call `visit` with the name of every entry. False when the folder cannot be listed. */
-static bool for_each_entry(const char *dir, void (*visit)(void *context, const char *name),
-                           void *context)
+/* Call `visit` with the name of every entry. A folder that is not there has none; one that cannot
+ * be listed must not be taken for such a one. */
+static cot_status for_each_entry(const char *dir, void (*visit)(void *context, const char *name),
+                                 void *context)
 {
     DIR *folder = opendir(dir);
-    if (folder == NULL) return false;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) visit(context, entry->d_name);
-    closedir(folder);
-    return true;
+    if (folder == NULL && errno == ENOENT) return COT_OK;
+    bool good = folder != NULL;
+    while (good) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        good = entry != NULL || errno == 0;
+        if (entry == NULL) break;
+        visit(context, entry->d_name);
+    }
+    cot_status status =
+        good ? COT_OK : cot_fail(COT_E_IO, "%s: cannot be listed: %s", dir, strerror(errno));
+    if (folder != NULL) closedir(folder);
+    return status;
 }
 
-/* MPI may leave files of its own beside the one it was writing:
+/* What a run left that was cut off; what others are writing here, studies and predictions, is
+ * theirs. MPI may leave files of its own beside the one it was writing:
  * "checkpoint-5.h5.partial.data.0". */
 static void remove_if_partial(void *dir, const char *name)
 {
-    if (strstr(name, ".h5.partial") == NULL) return;
+    static const char *const own[] = {"checkpoint-", "latest.", "best.", "stats."};
+    bool is_own = false;
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        is_own = is_own || strncmp(name, own[i], strlen(own[i])) == 0;
+    if (!is_own || strstr(name, ".h5.partial") == NULL) return;
     char *path = cot_strprintf("%s/%s", (const char *)dir, name);
     unlink(path);
     cot_free(path);
@@ -108,11 +123,12 @@ cot_status cot_run_folder_lock(const cot_comm *comm, const char *dir, cot_run_lo
     cot_status status = comm->rank == 0 ? take_lock(dir, path, &descriptor) : COT_OK;
     cot_free(path);
     COT_TRY(cot_comm_agree(comm, status));
-    if (comm->rank == 0) for_each_entry(dir, remove_if_partial, (void *)(uintptr_t)dir);
     *lock_out = cot_alloc(1, sizeof **lock_out);
     (*lock_out)->descriptor = descriptor;
-    COT_MPI(MPI_Barrier(comm->world));
-    return COT_OK;
+    if (comm->rank == 0) status = for_each_entry(dir, remove_if_partial, (void *)(uintptr_t)dir);
+    status = cot_comm_agree(comm, status);
+    if (status != COT_OK) cot_run_folder_unlock(lock_out);
+    return status;
 }
 
 void cot_run_folder_unlock(cot_run_lock **lock)
@@ -162,22 +178,28 @@ static int compare_descending(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-uint64_t *cot_run_folder_steps(const char *dir, size_t *count_out)
+cot_status cot_run_folder_steps(const char *dir, uint64_t **steps_out, size_t *count_out)
 {
     step_list list = {.steps = cot_alloc(1, sizeof *list.steps), .capacity = 1};
-    for_each_entry(dir, append_step, &list);
+    cot_status status = for_each_entry(dir, append_step, &list);
+    if (status != COT_OK) list.count = 0;
     qsort(list.steps, list.count, sizeof *list.steps, compare_descending);
     *count_out = list.count;
-    return list.steps;
+    *steps_out = list.steps;
+    return status;
 }
 
-bool cot_run_folder_has_checkpoints(const cot_comm *comm, const char *dir)
+cot_status cot_run_folder_has_checkpoints(const cot_comm *comm, const char *dir, bool *any_out)
 {
+    uint64_t *steps = NULL;
     size_t count = 0;
-    if (comm->rank == 0) cot_free(cot_run_folder_steps(dir, &count));
+    cot_status status = comm->rank == 0 ? cot_run_folder_steps(dir, &steps, &count) : COT_OK;
+    cot_free(steps);
+    COT_TRY(cot_comm_agree(comm, status));
     int any = count > 0;
     COT_MPI(MPI_Bcast(&any, 1, MPI_INT, 0, comm->world));
-    return any != 0;
+    *any_out = any != 0;
+    return COT_OK;
 }
 
 char *cot_run_folder_checkpoint(const char *dir, uint64_t step)

@@ -1,38 +1,9 @@
 /* The statistics file of a study. */
+#include "run/replace.h"
 #include "run/specializer.h"
 
 #include <coterie/blas.h>
 #include <coterie/memory.h>
-
-#include <string.h>
-#include <sys/stat.h>
-
-static bool says(const cot_h5_file *file, const char *attribute, const char *text)
-{
-    char *value = NULL;
-    bool same = cot_h5_get_text(file, "/", attribute, &value) == COT_OK && strcmp(value, text) == 0;
-    cot_free(value);
-    return same;
-}
-
-/* What a name that was mistaken would cost: what training has written is never replaced. */
-static cot_status check_output(const char *path)
-{
-    struct stat about;
-    cot_h5_file *file = NULL;
-    const char *what = NULL;
-    if (stat(path, &about) != 0) return COT_OK;
-    if (!S_ISREG(about.st_mode))
-        return cot_fail(COT_E_CREATE, "%s: is not a regular file; name another with -o", path);
-    if (cot_h5_open(path, &file) == COT_OK) {
-        if (says(file, "format", "coterie-checkpoint")) what = "a checkpoint";
-        if (says(file, "kind", "training")) what = "the record of a training";
-    }
-    cot_failure_clear(); /* whatever else it is may be replaced */
-    cot_h5_close(&file);
-    if (what == NULL) return COT_OK;
-    return cot_fail(COT_E_CREATE, "%s: is %s; name another file with -o", path, what);
-}
 
 /* The variables with a row for every sample (docs/statistics.md). */
 static void list_samples(const specializer *s, cot_catalog *rows)
@@ -55,7 +26,7 @@ static void list_samples(const specializer *s, cot_catalog *rows)
 cot_status specialize_begin_file(specializer *s, const char *output)
 {
     const cot_comm *comm = s->ex->comm;
-    COT_TRY(cot_comm_agree(comm, comm->rank == 0 ? check_output(output) : COT_OK));
+    COT_TRY(cot_comm_agree(comm, comm->rank == 0 ? cot_replace_check(output) : COT_OK));
     cot_catalog *rows = NULL;
     if (s->options->samples) {
         rows = cot_alloc(1, sizeof *rows);

@@ -203,6 +203,19 @@ static cot_status truncate_to(const char *path, uint64_t step)
     return status;
 }
 
+static cot_status make_way(const char *path, const cot_catalog *catalog)
+{
+    addition self = {.path = path, .catalog = catalog};
+    cot_status status = count_records(&self);
+    return status == COT_E_DATA ? set_aside(path) : status;
+}
+
+cot_status cot_statistics_make_way(const cot_comm *comm, const char *path,
+                                   const cot_catalog *catalog)
+{
+    return cot_comm_agree(comm, comm->rank == 0 ? make_way(path, catalog) : COT_OK);
+}
+
 cot_status cot_statistics_truncate(const cot_comm *comm, const char *path, uint64_t step)
 {
     return cot_comm_agree(comm, comm->rank == 0 ? truncate_to(path, step) : COT_OK);

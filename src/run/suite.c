@@ -133,8 +133,10 @@ void cot_suite_destroy(cot_suite **suite)
 static void look_at(cot_suite_member *member)
 {
     size_t count = 0;
+    uint64_t *steps = NULL;
     for (size_t i = 0; i < COT_SUITE_SCORES; i++) member->scores[i] = NAN;
-    uint64_t *steps = cot_run_folder_steps(member->dir, &count);
+    if (cot_run_folder_steps(member->dir, &steps, &count) != COT_OK)
+        cot_failure_clear(); /* training it will say so */
     member->step = count > 0 ? steps[0] : 0;
     cot_free(steps);
     if (count == 0)

@@ -171,8 +171,9 @@ cot_status cot_suite_run(const cot_comm *world, cot_suite *suite, size_t first, 
     warn_of_width(suite);
     trainer_catch_signals();
     cot_status status = run_members(&w);
-    trainer_restore_signals();
     cot_suite_look(world, suite);
     if (status == COT_OK) make_report(world, suite);
+    COT_MPI(MPI_Barrier(world->world)); /* a signal is no end of a suite whose page is being made */
+    trainer_restore_signals();
     return status;
 }

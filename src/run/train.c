@@ -216,12 +216,13 @@ cot_status cot_train(const cot_comm *world, const cot_recipe *recipe,
     trainer_catch_signals();
     cot_status status = trainer_create(&t, world);
     if (status == COT_OK) status = run(&t);
-    trainer_restore_signals();
     cot_display_destroy(&t.display);
     cot_metrics_close(&t.metrics);
     cot_run_folder_unlock(&t.lock);
     trainer_costs_destroy(&t);
     trainer_destroy(&t);
     if (t.has_finished && recipe->output.report) cot_report(world, recipe->output.dir);
+    COT_MPI(MPI_Barrier(world->world)); /* a signal is no end of a run whose page is being made */
+    trainer_restore_signals();
     return status;
 }

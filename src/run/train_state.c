@@ -13,6 +13,29 @@
 
 static const double seconds_per_minute = 60;
 
+static bool are_one_file(const char *path, const char *other)
+{
+    struct stat one;
+    struct stat two;
+    return stat(path, &one) == 0 && stat(other, &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
+/* Somebody's own file, with comments, would become a print of its keys; rank 0. */
+static cot_status check_recipe_file(const trainer *t)
+{
+    const char *given = t->options->recipe_file;
+    char *path = cot_strprintf("%s/recipe.yaml", t->recipe->output.dir);
+    bool same = given != NULL && are_one_file(path, given);
+    cot_free(path);
+    if (!same) return COT_OK;
+    return cot_fail(
+        COT_E_CREATE,
+        "%s: stands where the run writes the recipe as it was used; rename it, or choose "
+        "another output.dir",
+        given);
+}
+
 /* Write the resolved recipe beside the checkpoints; rank 0. */
 static cot_status write_recipe_file(const trainer *t)
 {
@@ -92,8 +115,9 @@ static cot_status find_start(const trainer *t, char **path_out)
 {
     const char *resume = t->options->resume;
     const char *dir = t->recipe->output.dir;
-    bool occupied = cot_run_folder_has_checkpoints(t->comm, dir);
+    bool occupied = false;
     *path_out = NULL;
+    COT_TRY(cot_run_folder_has_checkpoints(t->comm, dir, &occupied));
     if (resume == NULL && occupied)
         return cot_fail(COT_E_CREATE,
                         "%s: holds checkpoints already; add --resume auto to go on, or choose "
@@ -115,29 +139,28 @@ static cot_status find_start(const trainer *t, char **path_out)
 static bool is_own(const trainer *t, const char *path)
 {
     char *name = cot_run_folder_checkpoint(t->recipe->output.dir, t->state.progress.step);
-    struct stat own;
-    struct stat given;
-    int same = stat(name, &own) == 0 && stat(path, &given) == 0 && own.st_dev == given.st_dev &&
-               own.st_ino == given.st_ino;
+    int same = are_one_file(name, path);
     cot_free(name);
     COT_MPI(MPI_Bcast(&same, 1, MPI_INT, 0, t->comm->world));
     return same != 0;
 }
 
 /* A run must not go on from an earlier point than what its folder holds, nor beside another's
- * checkpoint of the same step: they would be taken for its own. */
+ * checkpoints: they would be taken for its own. */
 static cot_status check_folder(const trainer *t, bool own)
 {
+    uint64_t *steps = NULL;
     size_t count = 0;
-    uint64_t *steps = cot_run_folder_steps(t->recipe->output.dir, &count);
+    cot_status status = cot_run_folder_steps(t->recipe->output.dir, &steps, &count);
     uint64_t step = t->state.progress.step;
     uint64_t last = count > 0 ? steps[0] : 0;
-    bool clashes = count > 0 && (last > step || (last == step && !own));
+    bool clashes = count > 0 && (last > step || !own);
     cot_free(steps);
+    if (status != COT_OK) return status;
     if (!clashes || strcmp(t->options->resume, "auto") == 0) return COT_OK;
-    if (last == step)
+    if (last <= step)
         return cot_fail(COT_E_CREATE,
-                        "%s: holds another checkpoint of step %lu than the one to resume from; "
+                        "%s: holds another checkpoint, of step %lu, than the one to resume from; "
                         "move it away or choose another output.dir",
                         t->recipe->output.dir, (unsigned long)last);
     return cot_fail(COT_E_CREATE,
@@ -211,6 +234,7 @@ static cot_status resume(trainer *t, const char *path)
 
 static cot_status start_afresh(trainer *t)
 {
+    COT_TRY(cot_comm_agree(t->comm, t->comm->rank == 0 ? check_recipe_file(t) : COT_OK));
     if (t->options->init != NULL)
         COT_TRY(cot_checkpoint_read(t->comm, t->options->init, true, &t->state));
     COT_TRY(trainer_stats_start_afresh(t));

@@ -18,6 +18,7 @@ struct trainer_stats {
     cot_model_stats *model; /* NULL with stats.level masses */
     cot_catalog catalog;
     double seconds, samples_per_s;
+    bool has_way; /* this call's records fit into the file that is there */
 };
 
 static char *path_of(const trainer *t)
@@ -157,6 +158,8 @@ cot_status trainer_stats_record(trainer *t, cot_split split, const cot_evaluatio
         cot_model_stats_list(stats->model, &stats->catalog);
     }
     list_times(t, evaluation, &stats->catalog);
+    if (!stats->has_way) COT_TRY(cot_statistics_make_way(t->comm, stats->path, &stats->catalog));
+    stats->has_way = true;
     return cot_statistics_append(t->comm, stats->path, &info, &stats->catalog);
 }
 

@@ -22,6 +22,10 @@ static cot_status load_recipe(const cot_comm *world, const char *checkpoint, siz
     if (count > 0) memcpy(all, overrides, count * sizeof *all);
     all[count] = "parallel.expert_replicas=1";
     cot_status status = cot_recipe_parse(text, checkpoint, count + 1, all, &trained->recipe);
+    /* Evaluations go by slots in any case: nothing is to be measured for a choice. */
+    if (status == COT_OK && !trained->recipe->parallel.reproducible &&
+        trained->recipe->parallel.exchange == COT_PLAN_AUTO)
+        trained->recipe->parallel.exchange = COT_PLAN_SLOTS;
     cot_free(all);
     cot_free(text);
     return cot_comm_agree(world, status);

@@ -68,6 +68,7 @@ cot_selector *cot_selector_order(cot_order order, uint64_t seed, size_t experts,
 {
     COT_ASSERT(cot_order_needs_routing_only(order));
     COT_ASSERT(keep >= 1 && keep <= experts);
+    if (order == COT_ORDER_COMBINE) return cot_selector_combine(experts, keep);
     return create(order, seed, experts, keep, 0);
 }
 

@@ -36,7 +36,8 @@ static void create_orderers(cot_study *study)
 {
     const cot_study_options *options = &study->options;
     for (cot_order order = 0; order < COT_ORDERS; order++)
-        if (order == COT_ORDER_COMBINE ? needs_combine_order(options) : options->orders[order])
+        if (order == COT_ORDER_COMBINE ? needs_combine_order(options)
+                                       : order != COT_ORDER_RANDOM && options->orders[order])
             study->orderers[order] =
                 cot_orderer_create(order, 0, options->experts, options->outputs);
     study->random = cot_alloc(options->seeds, sizeof(cot_orderer *));

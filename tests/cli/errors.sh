@@ -40,6 +40,10 @@ refused 64 "no recipe given" train
 refused 64 "--wrong" train --wrong "$small"
 refused 64 "--steps" train "$small" --steps -1
 refused 64 "--steps" train "$small" --steps 3x
+refused 64 "--profile takes no value" train "$small" --profile=yes
+refused 64 "may be several options" specialize "$good/latest.h5" --se 3
+refused 64 "an option lacks its value" train "$small" --steps
+refused 64 "argument 2 is not UTF-8" inspect $'caf\xe9.h5'
 refused 64 "exclude each other" train "$small" --init a --resume b
 refused 64 "no checkpoint given" eval
 refused 64 "--keep" eval "$good/latest.h5" --keep 0
@@ -80,6 +84,11 @@ refused 73 "$scratch/file" train "$small" --set "output.dir=$scratch/file/run"
 refused 73 "--resume auto" train "$small" --set "output.dir=$good"
 ranks 1 train "$small" --steps 1 --set "output.dir=$scratch/early" 2>/dev/null || fail "the earlier run"
 refused 73 "past the step 1" train "$small" --set "output.dir=$good" --resume "$scratch/early/latest.h5"
+
+mkdir "$scratch/own"
+cp "$small" "$scratch/own/recipe.yaml"
+refused 73 "stands where the run writes" train "$scratch/own/recipe.yaml" --set "output.dir=$scratch/own"
+cmp "$small" "$scratch/own/recipe.yaml" || fail "a recipe was written over"
 
 # ---- checkpoints ----
 refused 66 "nowhere.h5" eval "$scratch/nowhere.h5"

@@ -149,6 +149,9 @@ grep -q "data.validation" "$scratch/log" || fail "the line does not name the key
 status=0
 "$COTERIE" eval "$best" --predictions "$scratch/text/below-a-file.h5" >/dev/null 2>"$scratch/log" || status=$?
 [ "$status" = 73 ] || fail "predictions that cannot be written: code $status"
+expect_line 73 "is a checkpoint" "$COTERIE" eval "$best" --predictions "$best"
+expect_line 73 "is not a regular file" "$COTERIE" eval "$best" --predictions "$scratch"
+expect_line 73 "is a checkpoint" "$COTERIE" bench machine --seconds 0.1 --output "$best"
 if [ -e /dev/full ]; then
     status=0
     "$COTERIE" eval "$best" >/dev/full 2>"$scratch/log" || status=$?

@@ -72,4 +72,5 @@ expect_line 64 'see tests/bench/goals --help' "$goals"
 expect_line 64 'speed: not one of step, reproducible' "$goals" "$scratch/small.yaml" --only speed
 expect_line 64 'above 0' "$goals" "$scratch/small.yaml" --rounds 0
 expect_line 66 'cannot read the recipe' "$goals" "$scratch/none.yaml" --only exchange
+expect_line 1 'exchange cannot be measured here: mpirun: No such file' env PATH="$scratch" "$goals" "$scratch/small.yaml" --only exchange
 COTERIE="$scratch/nowhere" expect_line 64 'no such program' "$goals" "$scratch/small.yaml"

@@ -81,6 +81,8 @@ sed 's/"build": "[^"]*"/"build": "0.0.9 of old"/' machine.json >old.json
 timeout 60 "$COTERIE" plan small.yaml --ranks 4 --machine old.json >text 2>log || fail "an old profile: $(cat log)"
 grep -q '^The profile has 2 ranks on a node, the run 4: ' text || fail "no word on ranks: $(cat text)"
 grep -q '^The profile is of another build, 0.0.9 of old: ' text || fail "no word on the build: $(cat text)"
+timeout 60 "$COTERIE" plan small.yaml --ranks 2 --set parallel.blas_threads=2 >text 2>log || fail "two threads: $(cat log)"
+grep -q '^Times are of one thread a rank, not of 2 ' text || fail "no word on threads: $(cat text)"
 # Nothing is known of messages between nodes, or on one rank of any.
 timeout 60 "$COTERIE" plan small.yaml --ranks 4 --nodes 2 >text 2>log || fail "two nodes: $(cat log)"
 grep -q 'no times: .*message_between' text || fail "times out of nothing: $(cat text)"

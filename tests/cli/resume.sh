@@ -116,8 +116,9 @@ echo "damaged checkpoints are passed over, and never all of them"
 run 1 plain
 run 1 copy --resume "$scratch/plain/latest.h5"
 [ "$(digest "$scratch/copy/latest.h5")" = "$(digest "$scratch/plain/latest.h5")" ] || fail "nothing saved in the new folder"
-refused 73 "another checkpoint of step 60" --set "output.dir=$scratch/copy" --resume "$scratch/plain/latest.h5"
+refused 73 "another checkpoint, of step 60" --set "output.dir=$scratch/copy" --resume "$scratch/plain/latest.h5"
 run 1 within --steps 15
+refused 73 "another checkpoint, of step 15" --set "output.dir=$scratch/within" --resume "$scratch/plain/latest.h5"
 refused 78 "stands behind 15 batches" --set "output.dir=$scratch/within" --set train.batch=128 --resume auto
 [ "$(readlink "$scratch/within/latest.h5")" = checkpoint-15.h5 ] || fail "a refused folder was changed"
 run 1 taken --init "$scratch/plain/latest.h5" --steps 0

@@ -125,6 +125,26 @@ static void creating_fails(void **unused)
     }
 }
 
+/* A folder that cannot be listed is not an empty one. */
+static void listing_fails(void **unused)
+{
+    (void)unused;
+    bool any = false;
+    cot_run_lock *lock = NULL;
+    assert_int_equal(write_step(1), COT_OK);
+    fault_set("call=opendir action=fail:EACCES");
+    cot_status asked = cot_run_folder_has_checkpoints(comm, dir, &any);
+    cot_status locked = cot_run_folder_lock(comm, dir, &lock);
+    char *newest = cot_checkpoint_newest(comm, dir);
+    fault_set("");
+    assert_int_equal(asked, COT_E_IO);
+    assert_int_equal(locked, COT_E_IO);
+    assert_null(lock);
+    assert_null(newest);
+    assert_int_equal(cot_run_folder_lock(comm, dir, &lock), COT_OK);
+    cot_run_folder_unlock(&lock);
+}
+
 static int setup(void **unused)
 {
     (void)unused;
@@ -139,7 +159,7 @@ static int setup(void **unused)
 static const struct CMUnitTest tests[] = {
     TEST(writes_fail),    TEST(late_writes_fail),       TEST(synchronizing_fails),
     TEST(renaming_fails), TEST(silent_damage_is_found), TEST(link_fails_after_the_file_is_there),
-    TEST(creating_fails),
+    TEST(creating_fails), TEST(listing_fails),
 };
 
 RUN_MPI_TESTS(tests)

@@ -364,6 +364,27 @@ static void other_variables_are_refused(void **unused)
     cot_free(path);
 }
 
+/* A run whose program records something else by now goes on all the same. */
+static void what_does_not_fit_makes_way(void **unused)
+{
+    (void)unused;
+    contents c;
+    char *path = path_of("way.h5");
+    fill(&c, 3);
+    assert_int_equal(cot_statistics_make_way(comm, path, &c.catalog), COT_OK);
+    append_step(path, 3);
+    fill(&c, 6);
+    assert_int_equal(cot_statistics_make_way(comm, path, &c.catalog), COT_OK);
+    assert_true(exists(path, ""));
+    assert_false(exists(path, ".damaged"));
+    c.catalog.variable_count--;
+    assert_int_equal(cot_statistics_make_way(comm, path, &c.catalog), COT_OK);
+    assert_false(exists(path, ""));
+    assert_true(exists(path, ".damaged"));
+    assert_int_equal(cot_statistics_append(comm, path, &training, &c.catalog), COT_OK);
+    cot_free(path);
+}
+
 static void damaged_files_are_set_aside(void **unused)
 {
     (void)unused;
@@ -415,6 +436,7 @@ static const struct CMUnitTest tests[] = {
     TEST_ON_COMM(without_records_there_is_no_file),
     TEST_ON_COMM(a_reader_is_not_disturbed),
     TEST_ON_COMM(other_variables_are_refused),
+    TEST_ON_COMM(what_does_not_fit_makes_way),
     TEST_ON_COMM(damaged_files_are_set_aside),
     TEST_ON_COMM(unwritable_places_are_refused),
 };

@@ -7,7 +7,8 @@
  * Rules are separated by semicolons, their fields by spaces; the first that fits an operation acts.
  *
  *   call    operations, separated by commas: open, write, pwrite, pwritev, fsync, rename, symlink,
- *           unlink, ftruncate (64-bit variants count as the same); default: all but open and unlink
+ *           unlink, opendir, ftruncate (64-bit variants count as the same); default: all but open,
+ *           opendir and unlink
  *   match   only on a path that contains this text, or fits it where it is a pattern with '*'
  *           (MPI keeps files of its own beside the one it writes)
  *   rank    only on this rank of the job; default: every rank
@@ -17,6 +18,7 @@
  *           lose (report success and do nothing; operations on an open file only) */
 #include "support/fault.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -245,6 +247,12 @@ int unlink(const char *path)
 {
     NEXT("unlink", int, const char *);
     return disturb("unlink", path) == ACT_FAIL ? -1 : next(path);
+}
+
+DIR *opendir(const char *path)
+{
+    NEXT("opendir", DIR *, const char *);
+    return disturb("opendir", path) == ACT_FAIL ? NULL : next(path);
 }
 
 static mode_t mode_of(int flags, va_list args)

@@ -109,7 +109,8 @@ static bool close_to(size_t n, const double *x, const double *y)
 {
     const double tolerance = 1e-12;
     for (size_t i = 0; i < n; i++)
-        if (isnan(x[i]) != isnan(y[i]) || fabs(x[i] - y[i]) > tolerance * (1 + fabs(x[i])))
+        if (isnan(x[i]) != isnan(y[i]) || isinf(x[i]) || isinf(y[i]) ||
+            fabs(x[i] - y[i]) > tolerance * (1 + fabs(x[i])))
             return false;
     return true;
 }

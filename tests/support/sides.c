@@ -165,7 +165,7 @@ bool close_to(const cot_real *a, const cot_real *b, size_t n)
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
     for (size_t i = 0; i < n; i++)
         if (!(fabs((double)a[i] - (double)b[i]) <= tolerance * largest)) return false;
-    return true;
+    return isfinite(largest);
 }
 
 static bool agrees(const cot_real *a, const cot_real *b, size_t n, bool exactly)

@@ -17,8 +17,8 @@ static char folder[512];
 void assert_close_double(double actual, double expected, double rtol, double atol)
 {
     double bound = atol + rtol * fabs(expected);
-    /* Written so that NaN on either side fails. */
-    if (!(fabs(actual - expected) <= bound))
+    /* Written so that NaN and Inf on either side fail. */
+    if (!isfinite(expected) || !(fabs(actual - expected) <= bound))
         fail_msg("%.9g is not %.9g within %.3g", actual, expected, bound);
 }
 
@@ -27,7 +27,7 @@ void assert_close(const cot_real *actual, const cot_real *expected, size_t n, do
 {
     for (size_t i = 0; i < n; i++) {
         double bound = atol + rtol * fabs((double)expected[i]);
-        if (!(fabs((double)actual[i] - (double)expected[i]) <= bound))
+        if (!isfinite(expected[i]) || !(fabs((double)actual[i] - (double)expected[i]) <= bound))
             fail_msg("element %zu of %zu: %.9g is not %.9g within %.3g", i, n, (double)actual[i],
                      (double)expected[i], bound);
     }

@@ -180,6 +180,36 @@ static void moments(void **state)
     cot_params_destroy(&params);
 }
 
+/* Where gradients stay 0, moments end as 0, and are no denormal numbers on the way. */
+static void moments_die_away(void **state)
+{
+    (void)state;
+    enum { HALVINGS = 1200 };
+    for (int kind = COT_SGD; kind <= COT_ADAMW; kind++) {
+        const cot_optimizer_options options = {.kind = (cot_optimizer_kind)kind,
+                                               .momentum = 0.5,
+                                               .beta1 = 0.5,
+                                               .beta2 = 0.5,
+                                               .epsilon = 1e-8};
+        cot_params *params = make_params();
+        cot_optimizer *optimizer = cot_optimizer_create(&options, params);
+        size_t n = cot_params_replicated_size(params) + cot_params_sharded_size(params);
+        draw_grads(params, 1);
+        for (uint64_t t = 1; t <= HALVINGS; t++) {
+            cot_optimizer_step(optimizer, t, 1e-3, 1);
+            cot_fill(n, 0, cot_params_grads(params));
+            for (size_t i = 0; i < cot_optimizer_moments(optimizer); i++)
+                for (size_t j = 0; j < n; j++)
+                    assert_int_not_equal(fpclassify(cot_optimizer_moment(optimizer, i)[j]),
+                                         FP_SUBNORMAL);
+        }
+        for (size_t i = 0; i < cot_optimizer_moments(optimizer); i++)
+            for (size_t j = 0; j < n; j++) assert_true(cot_optimizer_moment(optimizer, i)[j] == 0);
+        cot_optimizer_destroy(&optimizer);
+        cot_params_destroy(&params);
+    }
+}
+
 /* One parameter of n elements from `grad` and `value`, behind one of `before` elements that shifts
  * it in memory; three steps. */
 static void steps_at(cot_optimizer_kind kind, size_t before, size_t n, const cot_real *grad,
@@ -232,6 +262,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(follows_the_formulas),
     cmocka_unit_test(decay_only_where_it_applies),
     cmocka_unit_test(moments),
+    cmocka_unit_test(moments_die_away),
     cmocka_unit_test(same_bits_at_any_position),
 };
 

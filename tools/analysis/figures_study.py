@@ -41,6 +41,11 @@ def full_quality(study, measure):
     return float(quality(measure, values.values[-1]))
 
 
+def share_of_full(part, full):
+    """Of a full quality of 0, as of a handful of samples, there are no shares: NaN."""
+    return part / full if full else np.nan
+
+
 def enough_experts(study, measure, share=0.99):
     """The smallest K measured that keeps this share of the full quality."""
     keeps, line = kept_curve(study, measure)

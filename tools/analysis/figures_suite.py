@@ -6,7 +6,8 @@ import numpy as np
 
 from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, from_zero, label_lines,
                      limits_around, log_axis, percent_axis, ramp_colour, share_axis)
-from figures_study import full_quality, kept_curve, measure_axis, quality, random_band
+from figures_study import (full_quality, kept_curve, measure_axis, quality, random_band,
+                           share_of_full)
 from figures_training import measure_of
 
 PARTS = ((2, "E/2", "green"), (4, "E/4", "blue"), (8, "E/8", "purple"))
@@ -120,7 +121,8 @@ def share_of_accuracy_kept(suite):
     figure, (ax,) = canvas(height=3.0, right=0.75)
     ends, drawn = [], []
     for part, text, colour in PARTS:
-        points = [(experts, value_at(studies, measure, experts // part) / full_of(studies, measure))
+        points = [(experts, share_of_full(value_at(studies, measure, experts // part),
+                                          full_of(studies, measure)))
                   for experts, studies in groups.items() if experts >= part]
         points = [(x, y) for x, y in points if np.isfinite(y)]
         if points:

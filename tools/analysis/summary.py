@@ -4,7 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from drawing import LeftOut, fraction
-from figures_study import enough_experts, full_quality, kept_curve, quality, random_band
+from figures_study import (enough_experts, full_quality, kept_curve, quality, random_band,
+                           share_of_full)
 from figures_suite import (final_value, full_of, mean_band, mean_curve, studied, value_at)
 from figures_training import measure_of
 
@@ -83,7 +84,7 @@ def table_of_run(run):
         if band is not None:
             at = list(band[0]).index(k)
             row += [shown(run, band[1][at]), shown(run, band[2][at])]
-        rows.append(row + [percent(float(quality(measure, value)) / full, 1)])
+        rows.append(row + [percent(share_of_full(float(quality(measure, value)), full), 1)])
     random = ["random", "± sd"] if band is not None else []
     of_all = "of full" if run.classifies else "of explained variance"
     return Table(f"Test {words} when each sample keeps K of {experts} experts",
@@ -179,11 +180,12 @@ def study_cells(studies, measure, experts):
     cells = [str(enough_of(studies, measure) or "–")]
     for part in (8, 4, 2):
         kept = value_at(studies, measure, experts // part) if experts >= part else np.nan
-        cells.append(percent(kept / full, 1))
+        cells.append(percent(share_of_full(kept, full), 1))
     band, half = mean_band(studies, measure), experts // 2
     if band is not None and half in band[0]:
         at = list(band[0]).index(half)
-        return [*cells, percent(float(quality(measure, band[1][at])) / full, 1)]
+        kept = float(quality(measure, band[1][at]))
+        return [*cells, percent(share_of_full(kept, full), 1)]
     return [*cells, "–"]
 
 

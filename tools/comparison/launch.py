@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-USAGE = 64
+USAGE, UNAVAILABLE = 64, 69
 
 
 class Failure(Exception):
@@ -38,8 +38,12 @@ def run_program(launcher, program, *arguments):
     """What it prints, run by the words of `launcher`. Who is stopped meanwhile stops it too, and
     waits, so that it can end what it started."""
     words = [*launcher, program, *map(str, arguments)]
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:
+    try:
+        started = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+    except OSError as problem:
+        raise Failure(f"{words[0]}: {problem.strerror}", UNAVAILABLE) from None
+    with started as process:
         try:
             output, errors = process.communicate()
         except BaseException:
