@@ -1,3 +1,4 @@
+#include "run/libraries.h"
 #include "run/operations.h"
 #include "run/trainer.h"
 
@@ -164,11 +165,26 @@ static cot_status find_best(const source *from, cot_choice *choice)
     return COT_OK;
 }
 
+/* Of the process before anything is created: by the profile, or of this one, as if in a run. */
+static cot_status process_bytes(const cot_site *site, size_t *bytes_out)
+{
+    cot_comm *self = NULL;
+    if (site->machine != NULL) {
+        *bytes_out = site->machine->base_bytes;
+        return COT_OK;
+    }
+    COT_TRY(cot_comm_create(MPI_COMM_SELF, 1, &self));
+    libraries_touch(self);
+    cot_comm_destroy(&self);
+    *bytes_out = cot_memory_resident();
+    return COT_OK;
+}
+
 cot_status cot_forecast_run(const cot_recipe *recipe, const cot_site *site, cot_choice *choice_out)
 {
     source from = {.recipe = recipe, .site = site};
     cot_choice choice = {0};
-    from.process = site->machine != NULL ? site->machine->base_bytes : cot_memory_resident();
+    COT_TRY(process_bytes(site, &from.process));
     cot_memory_mark(COT_MEMORY_OTHER);
     long before = cot_memory_of(COT_MEMORY_DATA);
     COT_TRY(cot_dataset_create(&recipe->data, &from.dataset));
