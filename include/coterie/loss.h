@@ -33,7 +33,7 @@ double cot_cross_entropy(size_t classes, const cot_real *logits, size_t label, d
  * Returns the loss. */
 double cot_squared_error(cot_real output, cot_real value, double scale, cot_real *doutput);
 
-/** Index of the largest logit; the lowest of equal ones. */
+/** Index of the largest logit; the lowest of equal ones; n, no index, where one is NaN. */
 size_t cot_argmax(size_t n, const cot_real *x);
 
 #endif

@@ -31,7 +31,9 @@ double cot_squared_error(cot_real output, cot_real value, double scale, cot_real
 size_t cot_argmax(size_t n, const cot_real *x)
 {
     size_t best = 0;
-    for (size_t i = 1; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(x[i])) return n;
         if (x[i] > x[best]) best = i;
+    }
     return best;
 }

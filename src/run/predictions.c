@@ -94,9 +94,14 @@ static cot_status write_batch(void *context, const cot_experiment *ex, size_t fi
     gather_kept(p, ex, count);
     cot_h5_type label_type = p->classifies ? COT_H5_INT32 : COT_H5_REAL;
     const void *labels = p->classifies ? (const void *)p->labels : (const void *)p->values;
-    COT_TRY(cot_h5_write_rows(p->file, "logits", COT_H5_REAL, first, count, outputs));
-    COT_TRY(cot_h5_write_rows(p->file, "labels", label_type, first, count, labels));
-    return cot_h5_write_rows(p->file, "kept", COT_H5_UINT8, first, count, p->kept);
+    /* All ranks write all of it, whatever has failed on one. */
+    cot_status status[3];
+    status[0] = cot_h5_write_rows(p->file, "logits", COT_H5_REAL, first, count, outputs);
+    status[1] = cot_h5_write_rows(p->file, "labels", label_type, first, count, labels);
+    status[2] = cot_h5_write_rows(p->file, "kept", COT_H5_UINT8, first, count, p->kept);
+    for (size_t i = 0; i < 2; i++)
+        if (status[i] != COT_OK) return cot_comm_agree(p->comm, status[i]);
+    return cot_comm_agree(p->comm, status[2]);
 }
 
 cot_observer cot_predictions_observer(cot_predictions *predictions)

@@ -55,8 +55,10 @@ static cot_status write_samples(specializer *s, size_t first, size_t count, cons
     if (cot_experiment_classifies(s->ex)) {
         for (size_t i = 0; i < count; i++) s->sample_numbers[i] = s->ex->targets[i].label;
         status[1] = write_numbers(s, "label", first, count);
-        for (size_t i = 0; i < count; i++)
-            s->sample_numbers[i] = (int64_t)cot_argmax(n, outputs + i * n);
+        for (size_t i = 0; i < count; i++) {
+            const size_t best = cot_argmax(n, outputs + i * n);
+            s->sample_numbers[i] = best < n ? (int64_t)best : -1;
+        }
         status[2] = write_numbers(s, "prediction", first, count);
     }
     for (size_t i = 0; i < 3; i++)

@@ -95,6 +95,8 @@ static void argmax_takes_the_lowest_of_equals(void **state)
     assert_int_equal(cot_argmax(4, (cot_real[]){1, 7, 7, 2}), 1);
     assert_int_equal(cot_argmax(3, (cot_real[]){2, 2, 2}), 0);
     assert_int_equal(cot_argmax(3, (cot_real[]){-2, -3, -1}), 2);
+    assert_int_equal(cot_argmax(3, (cot_real[]){NAN, -3, -1}), 3);
+    assert_int_equal(cot_argmax(3, (cot_real[]){2, 3, NAN}), 3);
 }
 
 static const struct CMUnitTest tests[] = {
