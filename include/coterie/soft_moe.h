@@ -72,7 +72,7 @@ void cot_soft_moe_destroy(cot_soft_moe **layer);
 void cot_soft_moe_forward(cot_soft_moe *layer, const cot_pass *pass, const cot_real *x,
                           cot_real *y);
 
-/** From dy [b,T,D], after a forward pass without selector: replicated gradients are overwritten
+/** From dy [b,T,D], after a forward pass for training: replicated gradients are overwritten
  * with the sum over this rank's samples (by the plan tokens, Phi's with that over all samples:
  * cot_params_gather), expert gradients are added to, and whole behind a step's last part alone; dx
  * [b,T,D] is overwritten, unless NULL, and must not overlap dy. Collective over the world. */

@@ -260,7 +260,7 @@ static void backward_by_slots(cot_soft_moe *layer, const cot_real *dy, cot_real 
 {
     cot_router *router = layer->router;
     cot_exchange *exchange = layer->exchange;
-    COT_ASSERT(!layer->has_kept);
+    COT_ASSERT(layer->training && !layer->has_kept);
     const cot_grains *grains = cot_exchange_home_grains(exchange);
     const cot_slots *home = cot_exchange_home_slots(exchange);
     const cot_slot_buffers *slots = cot_exchange_buffers(exchange);

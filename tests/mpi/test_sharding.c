@@ -108,7 +108,7 @@ static size_t bytes_of_step(fixture *f)
 {
     enum { NUMBERS = BATCH * T * D };
     cot_real *arrays = cot_alloc(4 * (size_t)NUMBERS, sizeof *arrays);
-    cot_pass pass = {.samples = BATCH};
+    cot_pass pass = {.samples = BATCH, .training = true};
     draw_normal(1, 2 * (size_t)NUMBERS, arrays);
     counted.comm = f->comm->group;
     counted.messages = counted.barriers = counted.bytes_to_others = counted.other_calls = 0;

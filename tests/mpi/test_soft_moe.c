@@ -5,7 +5,9 @@
 #include "support/sides.h"
 #include "support/test.h"
 
+#include <coterie/blas.h>
 #include <coterie/memory.h>
+#include <coterie/vector.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -491,6 +493,35 @@ static void keeping_all_is_the_full_layer(void **state)
     }
 }
 
+/* Whatever of the weights was taken for an earlier pass, in another order. */
+static void evaluations_take_the_weights_as_they_are(void **state)
+{
+    (void)state;
+    enum { NUMBERS = MOST_BATCH * T * LONG };
+    fixture f = plain_with_slots;
+    side all;
+    cot_real before[NUMBERS];
+    cot_real evaluated[NUMBERS];
+    f.options.shape.D = LONG;
+    create(&all, &f, comm_of_world(1));
+    assert_true(cot_expert_bank_is_small(&f.options.shape));
+    assert_true(cot_gemm_prefers_transposed(H, LONG));
+    cot_selector *selector = cot_selector_combine(f.options.shape.E, f.options.shape.E);
+    side_forward(&all, MOST_BATCH, NULL);
+    memcpy(before, all.whole_y, sizeof before);
+    for (size_t i = 0; i < cot_params_count(all.params); i++) {
+        const cot_param *param = cot_params_at(all.params, i);
+        cot_scale(param->count, (cot_real)0.5, param->value, param->value);
+    }
+    side_forward(&all, MOST_BATCH, selector);
+    memcpy(evaluated, all.whole_y, sizeof evaluated);
+    side_forward(&all, MOST_BATCH, NULL);
+    assert_on_every_rank(close_to(evaluated, all.whole_y, NUMBERS));
+    assert_on_every_rank(!close_to(evaluated, before, NUMBERS));
+    cot_selector_destroy(&selector);
+    side_destroy(&all);
+}
+
 /* A selector that keeps nothing for anybody. */
 static void select_none(cot_selector *selector, const cot_routing *routing, uint8_t *kept)
 {
@@ -549,6 +580,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(replicas_like_one_and_among_themselves),
     cmocka_unit_test(kept_experts_like_a_dense_computation),
     cmocka_unit_test(keeping_all_is_the_full_layer),
+    cmocka_unit_test(evaluations_take_the_weights_as_they_are),
     cmocka_unit_test(keeping_nothing_gives_zeros),
     cmocka_unit_test(a_step_allocates_nothing),
 };
