@@ -83,12 +83,15 @@ static char **plain_environment(void)
 
 /* ---- running it ---- */
 
-/* Start it, with both its outputs into a pipe, and nothing else of ours open. */
+/* Start it, with both its outputs into a pipe, and nothing else of ours open. SIGUSR1, which goes
+ * to all that a rank has started, asks a run for a checkpoint and is none of its business. */
 static bool start(const char *python, const char *script, const char *folder, pid_t *process_out,
                   int *output_out)
 {
     int ends[2];
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t blocked;
     /* posix_spawn promises not to change them. */
     char *const arguments[] = {(char *)python, (char *)script, (char *)folder, NULL};
     if (pipe2(ends, O_CLOEXEC) != 0) return false;
@@ -99,9 +102,15 @@ static bool start(const char *python, const char *script, const char *folder, pi
 #if __GLIBC_PREREQ(2, 34)
     posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
 #endif
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &blocked);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     char **environment = plain_environment();
-    errno = posix_spawn(process_out, python, &actions, NULL, arguments, environment);
+    errno = posix_spawn(process_out, python, &actions, &attributes, arguments, environment);
     int failure = errno;
+    posix_spawnattr_destroy(&attributes);
     cot_free(environment);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);

@@ -30,6 +30,11 @@ says "coterie: report: $scratch/made/report.html"
 [ "$(cat "$scratch/made/report.html")" = made ] || fail "made by more than one rank"
 echo "made once"
 
+# ---- made in spite of a signal, to the program or to all of them, that asks a run to stop ----
+printf 'kill -USR1 $PPID $$; sleep 0.3; echo made >"$1/report.html"\n' >"$scratch/report"
+finish 1 signalled
+says "coterie: report: $scratch/signalled/report.html"
+
 # ---- not made: not wanted, or the run is not over ----
 finish 1 unwanted --set output.report=false
 [ ! -e "$scratch/unwanted/report.html" ] || fail "made against output.report"
