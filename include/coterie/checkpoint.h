@@ -83,6 +83,10 @@ void cot_checkpoint_header_free(cot_checkpoint_header *header);
  * Errors: COT_E_NOINPUT, COT_E_DATA. */
 COT_MUST_CHECK cot_status cot_checkpoint_verify(const char *path, size_t part, size_t parts);
 
+/** The file that `path` is or links to, allocated, the same on every rank: a run at work may point
+ * latest.h5 and best.h5 at another one between the ranks' looks. Collective over the world. */
+char *cot_checkpoint_follow(const cot_comm *comm, const char *path);
+
 /** Path of the checkpoint with the highest step in `dir` whose checksums all verify, allocated, the
  * same on every rank; NULL when there is none. A damaged one is passed over with a warning that
  * names it and why. Collective over the world. */

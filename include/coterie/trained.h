@@ -13,7 +13,7 @@ typedef struct cot_trained {
 /** Load one, in one expert group whatever it was trained with. Collective over the world.
  * Errors, on every rank alike: those of cot_checkpoint_read, cot_recipe_parse and
  * cot_experiment_create. */
-COT_MUST_CHECK cot_status cot_trained_load(const cot_comm *world, const char *checkpoint,
+COT_MUST_CHECK cot_status cot_trained_load(const cot_comm *world, const char *path,
                                            size_t override_count, const cot_override *overrides,
                                            cot_trained **trained_out);
 void cot_trained_destroy(cot_trained **trained);

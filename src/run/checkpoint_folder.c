@@ -85,6 +85,36 @@ cot_status cot_checkpoint_verify(const char *path, size_t part, size_t parts)
     return status;
 }
 
+/* ---- what a link means ---- */
+
+/* The file that `path` links to, allocated and beside it unless the link says otherwise; NULL where
+ * it is no link. */
+static char *link_target(const char *path)
+{
+    char target[4096];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length <= 0) return NULL;
+    target[length] = '\0';
+    const char *name = strrchr(path, '/');
+    int folder = target[0] == '/' || name == NULL ? 0 : (int)(name + 1 - path);
+    return cot_strprintf("%.*s%s", folder, path, target);
+}
+
+char *cot_checkpoint_follow(const cot_comm *comm, const char *path)
+{
+    enum { LINKS = 40 }; /* as many as Linux follows */
+    char *file = cot_strdup(path);
+    for (size_t i = 0; comm->rank == 0 && i < LINKS; i++) {
+        char *target = link_target(file);
+        if (target == NULL) break;
+        cot_free(file);
+        file = target;
+    }
+    char *same = cot_comm_broadcast_text(comm, file);
+    cot_free(file);
+    return same;
+}
+
 /* ---- the newest good one ---- */
 
 /* Whether every rank finds its share good; if not, rank 0 warns with the reason of the lowest rank

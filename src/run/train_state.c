@@ -125,7 +125,7 @@ static cot_status find_start(const trainer *t, char **path_out)
                         dir);
     if (resume == NULL) return COT_OK;
     if (strcmp(resume, "auto") != 0) {
-        *path_out = cot_strdup(resume);
+        *path_out = cot_checkpoint_follow(t->comm, resume);
         return COT_OK;
     }
     *path_out = cot_checkpoint_newest(t->comm, dir);
@@ -235,8 +235,12 @@ static cot_status resume(trainer *t, const char *path)
 static cot_status start_afresh(trainer *t)
 {
     COT_TRY(cot_comm_agree(t->comm, t->comm->rank == 0 ? check_recipe_file(t) : COT_OK));
-    if (t->options->init != NULL)
-        COT_TRY(cot_checkpoint_read(t->comm, t->options->init, true, &t->state));
+    if (t->options->init != NULL) {
+        char *path = cot_checkpoint_follow(t->comm, t->options->init);
+        cot_status status = cot_checkpoint_read(t->comm, path, true, &t->state);
+        cot_free(path);
+        if (status != COT_OK) return status;
+    }
     COT_TRY(trainer_stats_start_afresh(t));
     return cot_metrics_open(t->comm, t->recipe->output.dir, true, 0, &t->metrics);
 }

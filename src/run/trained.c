@@ -31,10 +31,11 @@ static cot_status load_recipe(const cot_comm *world, const char *checkpoint, siz
     return cot_comm_agree(world, status);
 }
 
-cot_status cot_trained_load(const cot_comm *world, const char *checkpoint, size_t override_count,
+cot_status cot_trained_load(const cot_comm *world, const char *path, size_t override_count,
                             const cot_override *overrides, cot_trained **trained_out)
 {
     cot_trained *trained = cot_alloc(1, sizeof *trained);
+    char *checkpoint = cot_checkpoint_follow(world, path);
     cot_status status = load_recipe(world, checkpoint, override_count, overrides, trained);
     if (status == COT_OK)
         status = cot_experiment_create(world, trained->recipe, &trained->experiment);
@@ -42,6 +43,7 @@ cot_status cot_trained_load(const cot_comm *world, const char *checkpoint, size_
         cot_training_state state = {.params = trained->experiment->params};
         status = cot_checkpoint_read(world, checkpoint, true, &state);
     }
+    cot_free(checkpoint);
     if (status == COT_OK)
         *trained_out = trained;
     else

@@ -401,6 +401,27 @@ static void later_ones_do_not_push_out_what_is_kept(void **unused)
     cot_free(dir);
 }
 
+/* Ranks that look one after the other may see a link at its old and its new target. */
+static void all_ranks_follow_the_first(void **unused)
+{
+    (void)unused;
+    char *dir = new_folder("follow");
+    write_step(dir, 8, 0.5);
+    write_step(dir, 9, 0.5);
+    assert_int_equal(cot_checkpoint_mark_best(comm, dir, 8), COT_OK);
+    char *file = cot_strprintf("%s/checkpoint-9.h5", dir);
+    char *seen = cot_strprintf("%s/%s", dir, comm->rank == 0 ? "latest.h5" : "best.h5");
+    char *followed = cot_checkpoint_follow(comm, seen);
+    assert_string_equal(followed, file);
+    char *itself = cot_checkpoint_follow(comm, file);
+    assert_string_equal(itself, file);
+    cot_free(itself);
+    cot_free(followed);
+    cot_free(seen);
+    cot_free(file);
+    cot_free(dir);
+}
+
 static const struct CMUnitTest tests[] = {
     TEST_ON_COMM(comes_back_bit_by_bit),
     TEST_ON_COMM(any_shard_reads_any_file),
@@ -417,6 +438,7 @@ static const struct CMUnitTest tests[] = {
     TEST_ON_COMM(leftovers_are_removed),
     TEST_ON_COMM(old_ones_go_and_the_best_stays),
     TEST_ON_COMM(later_ones_do_not_push_out_what_is_kept),
+    TEST_ON_COMM(all_ranks_follow_the_first),
 };
 
 RUN_MPI_TESTS(tests)
