@@ -9,10 +9,10 @@
 
 typedef struct cot_model_stats cot_model_stats;
 
-/** `params` (allocated) and `norms` outlive it. With `steps`, gradients and updates of a step are
- * measured too, which takes memory for a copy of this rank's parameters. */
+/** `params` (allocated), `norms` and `comm` outlive it. With `steps`, gradients and updates of a
+ * step are measured too, which takes memory for a copy of this rank's parameters. */
 cot_model_stats *cot_model_stats_create(const cot_model *model, const cot_params *params,
-                                        cot_norms *norms, bool steps);
+                                        cot_norms *norms, const cot_comm *comm, bool steps);
 void cot_model_stats_destroy(cot_model_stats **stats);
 
 /** Around the update of a step: before it, take the gradients' norms and keep the values; behind
@@ -20,8 +20,8 @@ void cot_model_stats_destroy(cot_model_stats **stats);
 void cot_model_stats_before_update(cot_model_stats *stats);
 void cot_model_stats_after_update(cot_model_stats *stats);
 
-/** Measure the values: weight norms, and the cosines between the router's columns. Collective over
- * the expert group. */
+/** Measure the values: weight norms, and the cosines between the router's columns, some on each
+ * rank. Collective over the world. */
 void cot_model_stats_measure(cot_model_stats *stats);
 
 /** Add the dimensions and variables; they stay valid until the next measurement. */

@@ -30,9 +30,8 @@ void cot_ordered_sum_destroy(cot_ordered_sum **sum);
  */
 size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total);
 
-/** values [n] = their sum over the ranks, in place: every rank gathers all, a part at a
- * time, and adds by the same tree; meant for sums that are small. Returns the bytes that this rank
- * sent. Collective over comm. */
+/** values [n] = their sum over the ranks, in place, by the same tree: of a few, every rank gathers
+ * and adds all; of more, a part. Returns the bytes that this rank sent. Collective over comm. */
 size_t cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values);
 
 /** MPI's name of cot_real. */

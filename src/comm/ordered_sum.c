@@ -99,11 +99,11 @@ static void cut_segments(cot_ordered_sum *sum, size_t n)
     }
 }
 
-static size_t bytes_of(const cot_ordered_sum *sum, size_t n)
+static size_t bytes_of(const cot_ordered_sum *sum, size_t n, size_t number)
 {
     size_t ranks = (size_t)sum->size;
     size_t own = cot_shard_size(n, ranks, (size_t)sum->rank);
-    return (n - own + (ranks - 1) * own) * sizeof(cot_real);
+    return (n - own + (ranks - 1) * own) * number;
 }
 
 static size_t add_segments(cot_ordered_sum *sum, size_t n, const cot_real *part, cot_real *total)
@@ -114,7 +114,7 @@ static size_t add_segments(cot_ordered_sum *sum, size_t n, const cot_real *part,
     cot_tree_reduce((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->parts);
     COT_MPI(MPI_Allgatherv(sum->parts, sum->counts[sum->rank], COT_MPI_REAL, total, sum->counts,
                            sum->displs, COT_MPI_REAL, sum->comm));
-    return bytes_of(sum, n);
+    return bytes_of(sum, n, sizeof(cot_real));
 }
 
 /* ---- a power of two: neighbours first, then pairs of pairs, which is the tree ---- */
@@ -201,7 +201,7 @@ size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part
     if (!sum->ordered) {
         const void *send = total != part ? (const void *)part : MPI_IN_PLACE;
         COT_MPI(MPI_Allreduce(send, total, cot_comm_int(n), COT_MPI_REAL, MPI_SUM, sum->comm));
-        return bytes_of(sum, n);
+        return bytes_of(sum, n, sizeof(cot_real));
     }
     if (sum->shared != NULL) {
         add_in_place(sum, n, part, total);
@@ -210,15 +210,35 @@ size_t cot_ordered_sum_real(cot_ordered_sum *sum, size_t n, const cot_real *part
     return halves(sum) ? halve_and_double(sum, n, part, total) : add_segments(sum, n, part, total);
 }
 
+/* ---- doubles, few at a time ---- */
+
+static size_t add_few(cot_ordered_sum *sum, size_t n, double *values)
+{
+    int count = cot_comm_int(n);
+    COT_MPI(MPI_Allgather(values, count, MPI_DOUBLE, sum->doubles, count, MPI_DOUBLE, sum->comm));
+    cot_tree_reduce_double((size_t)sum->size, n, sum->doubles);
+    memcpy(values, sum->doubles, n * sizeof *values);
+    return ((size_t)sum->size - 1) * n * sizeof *values;
+}
+
+/* At most AT_ONCE for each rank. */
+static size_t add_many(cot_ordered_sum *sum, size_t n, double *values)
+{
+    cut_segments(sum, n);
+    COT_MPI(MPI_Alltoallv(values, sum->counts, sum->displs, MPI_DOUBLE, sum->doubles, sum->mine,
+                          sum->mine_displs, MPI_DOUBLE, sum->comm));
+    cot_tree_reduce_double((size_t)sum->size, (size_t)sum->counts[sum->rank], sum->doubles);
+    COT_MPI(MPI_Allgatherv(sum->doubles, sum->counts[sum->rank], MPI_DOUBLE, values, sum->counts,
+                           sum->displs, MPI_DOUBLE, sum->comm));
+    return bytes_of(sum, n, sizeof *values);
+}
+
 size_t cot_ordered_sum_doubles(cot_ordered_sum *sum, size_t n, double *values)
 {
-    for (size_t first = 0; first < n; first += AT_ONCE) {
-        size_t part = n - first < AT_ONCE ? n - first : AT_ONCE;
-        int count = cot_comm_int(part);
-        COT_MPI(MPI_Allgather(values + first, count, MPI_DOUBLE, sum->doubles, count, MPI_DOUBLE,
-                              sum->comm));
-        cot_tree_reduce_double((size_t)sum->size, part, sum->doubles);
-        memcpy(values + first, sum->doubles, part * sizeof *values);
-    }
-    return ((size_t)sum->size - 1) * n * sizeof *values;
+    const size_t most = (size_t)sum->size * AT_ONCE;
+    size_t bytes = 0;
+    if (n <= AT_ONCE) return add_few(sum, n, values);
+    for (size_t first = 0; first < n; first += most)
+        bytes += add_many(sum, n - first < most ? n - first : most, values + first);
+    return bytes;
 }

@@ -4,18 +4,35 @@
 #include <coterie/vector.h>
 
 #include <math.h>
+#include <string.h>
 
 struct cot_norms {
     const cot_comm *comm;
     const cot_params *params;
     size_t *place;        /* [params]: first entry of each parameter in `squares` */
     double *squares;      /* by parameter, then by expert */
-    int *counts, *displs; /* experts by rank of the group */
+    double *gathered;     /* those of the experts by rank of the group, then by parameter */
+    int *counts, *displs; /* of these, by rank */
 };
 
 static size_t entries(const cot_param *param)
 {
     return param->placement == COT_SHARDED ? param->dims[0] : 1;
+}
+
+/* What each rank has to tell of its experts. */
+static void cut_experts(cot_norms *norms)
+{
+    const size_t ranks = (size_t)norms->comm->group_size;
+    size_t next = 0;
+    for (size_t r = 0; r < ranks; r++) {
+        norms->displs[r] = cot_comm_int(next);
+        for (size_t i = 0; i < cot_params_count(norms->params); i++) {
+            const cot_param *param = cot_params_at(norms->params, i);
+            if (param->placement == COT_SHARDED) next += cot_shard_size(param->dims[0], ranks, r);
+        }
+        norms->counts[r] = cot_comm_int(next) - norms->displs[r];
+    }
 }
 
 cot_norms *cot_norms_create(const cot_comm *comm, const cot_params *params)
@@ -32,8 +49,10 @@ cot_norms *cot_norms_create(const cot_comm *comm, const cot_params *params)
         total += entries(cot_params_at(params, i));
     }
     norms->squares = cot_alloc(total, sizeof *norms->squares);
+    norms->gathered = cot_alloc(total, sizeof *norms->gathered);
     norms->counts = cot_alloc(ranks, sizeof *norms->counts);
     norms->displs = cot_alloc(ranks, sizeof *norms->displs);
+    cut_experts(norms);
     return norms;
 }
 
@@ -42,29 +61,45 @@ void cot_norms_destroy(cot_norms **norms)
     if (*norms == NULL) return;
     cot_free((*norms)->displs);
     cot_free((*norms)->counts);
+    cot_free((*norms)->gathered);
     cot_free((*norms)->squares);
     cot_free((*norms)->place);
     cot_free(*norms);
     *norms = NULL;
 }
 
-/* Each rank has the squares of its own experts; all get all. Returns the bytes sent. */
-static size_t gather_experts(cot_norms *norms, size_t experts, double *squares)
+/* Copy the squares of a rank's experts to or from where they are gathered. */
+static void move_experts(cot_norms *norms, size_t rank, bool in)
 {
-    size_t ranks = (size_t)norms->comm->group_size;
-    if (ranks == 1) return 0;
-    for (size_t r = 0; r < ranks; r++) {
-        norms->counts[r] = cot_comm_int(cot_shard_size(experts, ranks, r));
-        norms->displs[r] = cot_comm_int(cot_shard_begin(experts, ranks, r));
+    const size_t ranks = (size_t)norms->comm->group_size;
+    double *gathered = norms->gathered + norms->displs[rank];
+    for (size_t i = 0; i < cot_params_count(norms->params); i++) {
+        const cot_param *param = cot_params_at(norms->params, i);
+        if (param->placement != COT_SHARDED) continue;
+        size_t count = cot_shard_size(param->dims[0], ranks, rank);
+        double *squares =
+            norms->squares + norms->place[i] + cot_shard_begin(param->dims[0], ranks, rank);
+        memcpy(in ? gathered : squares, in ? squares : gathered, count * sizeof *squares);
+        gathered += count;
     }
-    COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, squares, norms->counts,
+}
+
+/* Each rank has the squares of its own experts; all get all. Returns the bytes sent. */
+static size_t gather_experts(cot_norms *norms)
+{
+    const size_t ranks = (size_t)norms->comm->group_size;
+    const size_t me = (size_t)norms->comm->group_rank;
+    if (ranks == 1) return 0;
+    move_experts(norms, me, true);
+    COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, norms->gathered, norms->counts,
                            norms->displs, MPI_DOUBLE, norms->comm->group));
-    return (ranks - 1) * (size_t)norms->counts[norms->comm->group_rank] * sizeof *squares;
+    for (size_t rank = 0; rank < ranks; rank++)
+        if (rank != me) move_experts(norms, rank, false);
+    return (ranks - 1) * (size_t)norms->counts[me] * sizeof *norms->gathered;
 }
 
 size_t cot_norms_measure(cot_norms *norms, const cot_real *array)
 {
-    size_t sent = 0;
     for (size_t i = 0; i < cot_params_count(norms->params); i++) {
         const cot_param *param = cot_params_at(norms->params, i);
         const cot_real *part = array + param->offset;
@@ -77,9 +112,8 @@ size_t cot_norms_measure(cot_norms *norms, const cot_real *array)
             const cot_real *expert = part + e * param->row_size;
             squares[param->first_row + e] = cot_dot_double(param->row_size, expert, expert);
         }
-        sent += gather_experts(norms, param->dims[0], squares);
     }
-    return sent;
+    return gather_experts(norms);
 }
 
 double cot_norms_squares(const cot_norms *norms, size_t i, size_t e)

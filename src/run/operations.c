@@ -200,13 +200,15 @@ static void sums(pass_work *w, const cot_experiment *ex)
     if (times > 1) work_add(w, COT_KERNEL_COPY, replicated, 1, 1, 1);
     work_add(w, COT_KERNEL_COPY, sharded, 1, 1, 1); /* filled with 0 */
     work_sum(w, &w->replicas, w->ordered, comm->replica_count, sharded);
+    double norms = 0;
     for (size_t i = 0; i < cot_params_count(ex->params); i++) {
         const cot_param *param = cot_params_at(ex->params, i);
         bool shard = param->placement == COT_SHARDED;
         double row = shard ? (double)param->row_size : (double)param->count;
         work_add(w, COT_KERNEL_DOT, row, 1, 1, shard ? (double)param->rows : 1);
-        if (shard) work_send(w, &w->members, w->experts * sizeof(double));
+        if (shard) norms += w->experts;
     }
+    work_send(w, &w->members, norms * sizeof(double));
     w->times = times;
 }
 

@@ -114,7 +114,7 @@ static void take_memory(specializer *s)
     for (size_t i = 0; i < SPECIALIZE_TIMES; i++)
         s->seconds[i] = cot_alloc(s->plan.keeps.count, sizeof(double));
     s->norms = cot_norms_create(ex->comm, ex->params);
-    s->model_stats = cot_model_stats_create(ex->model, ex->params, s->norms, false);
+    s->model_stats = cot_model_stats_create(ex->model, ex->params, s->norms, ex->comm, false);
     if (!s->options->quiet) s->display = cot_display_create(ex->comm, 0, all_work(s), 0);
 }
 

@@ -54,8 +54,8 @@ void trainer_stats_create(trainer *t)
     stats->keeps = choose_keeps(recipe);
     stats->pass = cot_statistics_pass_create(t->experiment, &stats->keeps, masses_only, false);
     if (!masses_only)
-        stats->model =
-            cot_model_stats_create(t->experiment->model, t->experiment->params, t->norms, true);
+        stats->model = cot_model_stats_create(t->experiment->model, t->experiment->params, t->norms,
+                                              t->comm, true);
     t->stats = stats;
 }
 

@@ -15,13 +15,14 @@ enum { COLUMNS_AT_ONCE = 256, NAME_SIZE = 40 };
 struct cot_model_stats {
     const cot_params *params;
     cot_norms *norms;
+    const cot_comm *comm;
     size_t layers, D, E, S;
     cot_real *before; /* the values before an update, then their change; NULL without steps */
     double *weight, *gradient, *update;
-    double *lowest, *mean, *highest;
-    cot_real *phi_hat; /* [D,S]: normalized columns */
-    cot_real *inverse; /* [S] */
-    cot_real *cosines; /* [COLUMNS_AT_ONCE,S] */
+    double *lowest, *mean, *highest; /* of cosines; one array, lowest first */
+    cot_real *phi_hat;               /* [D,S]: normalized columns */
+    cot_real *inverse;               /* [S] */
+    cot_real *cosines;               /* [COLUMNS_AT_ONCE,S] */
 };
 
 static size_t param_size(const cot_model_stats *stats)
@@ -30,12 +31,13 @@ static size_t param_size(const cot_model_stats *stats)
 }
 
 cot_model_stats *cot_model_stats_create(const cot_model *model, const cot_params *params,
-                                        cot_norms *norms, bool steps)
+                                        cot_norms *norms, const cot_comm *comm, bool steps)
 {
     const cot_moe_shape *shape = cot_model_shape(model);
     cot_model_stats *stats = cot_alloc(1, sizeof *stats);
     stats->params = params;
     stats->norms = norms;
+    stats->comm = comm;
     stats->layers = cot_model_layers(model);
     stats->D = shape->D;
     stats->E = shape->E;
@@ -48,9 +50,9 @@ cot_model_stats *cot_model_stats_create(const cot_model *model, const cot_params
         stats->update = cot_alloc(experts, sizeof *stats->update);
         stats->before = cot_alloc(param_size(stats), sizeof *stats->before);
     }
-    stats->lowest = cot_alloc(slots, sizeof *stats->lowest);
-    stats->mean = cot_alloc(slots, sizeof *stats->mean);
-    stats->highest = cot_alloc(slots, sizeof *stats->highest);
+    stats->lowest = cot_alloc(3 * slots, sizeof *stats->lowest);
+    stats->mean = stats->lowest + slots;
+    stats->highest = stats->mean + slots;
     stats->phi_hat = cot_alloc(stats->D * stats->S, sizeof *stats->phi_hat);
     stats->inverse = cot_alloc(stats->S, sizeof *stats->inverse);
     stats->cosines = cot_alloc(COLUMNS_AT_ONCE * stats->S, sizeof *stats->cosines);
@@ -64,8 +66,6 @@ void cot_model_stats_destroy(cot_model_stats **stats_at)
     cot_free(stats->cosines);
     cot_free(stats->inverse);
     cot_free(stats->phi_hat);
-    cot_free(stats->highest);
-    cot_free(stats->mean);
     cot_free(stats->lowest);
     cot_free(stats->before);
     cot_free(stats->update);
@@ -132,11 +132,25 @@ static void summarize_slot(size_t s, size_t slots, const cot_real *cosines, doub
     if (slots > 1) *mean = sum / (double)(slots - 1);
 }
 
-/* Every rank has the whole of Phi, and computes all of it: a share for each would be products of
- * another shape. */
-static void measure_router(cot_model_stats *stats, size_t layer)
+/* Slots [first,first+count) of a layer, from the normalized columns. */
+static void measure_slots(cot_model_stats *stats, size_t layer, size_t first, size_t count)
 {
     const size_t S = stats->S;
+    cot_gemm(COT_T, COT_N, count, S, stats->D, 1, stats->phi_hat + first, S, stats->phi_hat, S, 0,
+             stats->cosines, S);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = layer * S + first + i;
+        summarize_slot(first + i, S, stats->cosines + i * S, &stats->lowest[at], &stats->mean[at],
+                       &stats->highest[at]);
+    }
+}
+
+/* Every rank has the whole of Phi. They take turns with the products, whose shape is the same
+ * whoever computes them; `turn` counts these. */
+static void measure_router(cot_model_stats *stats, size_t layer, size_t *turn)
+{
+    const size_t S = stats->S;
+    const size_t ranks = (size_t)stats->comm->size;
     char name[NAME_SIZE];
     snprintf(name, sizeof name, "moe.%zu.phi", layer);
     const cot_param *phi = cot_params_find(stats->params, name);
@@ -144,20 +158,21 @@ static void measure_router(cot_model_stats *stats, size_t layer)
     cot_normalize_cols(COT_L2_MAX, stats->D, S, phi->value, stats->phi_hat, stats->inverse);
     for (size_t first = 0; first < S; first += COLUMNS_AT_ONCE) {
         size_t count = S - first < COLUMNS_AT_ONCE ? S - first : COLUMNS_AT_ONCE;
-        cot_gemm(COT_T, COT_N, count, S, stats->D, 1, stats->phi_hat + first, S, stats->phi_hat, S,
-                 0, stats->cosines, S);
-        for (size_t i = 0; i < count; i++) {
-            size_t at = layer * S + first + i;
-            summarize_slot(first + i, S, stats->cosines + i * S, &stats->lowest[at],
-                           &stats->mean[at], &stats->highest[at]);
-        }
+        if ((*turn)++ % ranks == (size_t)stats->comm->rank)
+            measure_slots(stats, layer, first, count);
     }
 }
 
 void cot_model_stats_measure(cot_model_stats *stats)
 {
+    const size_t numbers = 3 * stats->layers * stats->S;
+    size_t turn = 0;
     measure_experts(stats, cot_params_values(stats->params), stats->weight);
-    for (size_t layer = 0; layer < stats->layers; layer++) measure_router(stats, layer);
+    memset(stats->lowest, 0, numbers * sizeof *stats->lowest);
+    for (size_t layer = 0; layer < stats->layers; layer++) measure_router(stats, layer, &turn);
+    /* All ranks but one have 0 there. */
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, stats->lowest, cot_comm_int(numbers), MPI_DOUBLE, MPI_SUM,
+                          stats->comm->world));
 }
 
 /* ---- as variables ---- */

@@ -33,7 +33,8 @@ static void create(side *s, cot_comm *comm, const char *text, bool steps)
     assert_int_equal(cot_experiment_create(comm, s->recipe, &s->experiment), COT_OK);
     s->params = s->experiment->params;
     s->norms = cot_norms_create(s->experiment->comm, s->params);
-    s->stats = cot_model_stats_create(s->experiment->model, s->params, s->norms, steps);
+    s->stats = cot_model_stats_create(s->experiment->model, s->params, s->norms,
+                                      s->experiment->comm, steps);
 }
 
 static void destroy(side *s)
@@ -217,12 +218,12 @@ static void similarities_are_cosines(void **state)
     destroy(&s);
 }
 
-/* More columns than are multiplied at a time, and not a multiple of them. */
+/* More columns than are multiplied at a time, and not a multiple of them: two ranks have some. */
 static void many_slots(void **state)
 {
     (void)state;
     side s;
-    create(&s, comm_of_self(),
+    create(&s, comm_of_world(1),
            "model: {experts: 300, expert_hidden: 1, embed: 4}\n"
            "data: {train_samples: 8, test_samples: 8}\n"
            "train: {batch: 8}\n",
