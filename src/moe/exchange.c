@@ -2,6 +2,8 @@
 
 #include <coterie/memory.h>
 
+#include <string.h>
+
 static size_t group_size(const cot_exchange *ex)
 {
     return (size_t)ex->comm->group_size;
@@ -152,10 +154,12 @@ cot_exchange *cot_exchange_create(const cot_comm *comm, size_t experts, size_t s
     ex->owned_experts = cot_shard_size(experts, members, me);
     ex->home = table_create(experts, slots_per_expert);
     ex->owned = table_create(ex->owned_experts, slots_per_expert);
-    ex->used = cot_alloc(members * experts, sizeof *ex->used);
     ex->home_first = cot_alloc(experts, sizeof *ex->home_first);
     ex->owned_first = cot_alloc(experts, sizeof *ex->owned_first);
     take_buffers(ex, node_ranks);
+    ex->before = cot_alloc((ex->nodes->count + 1) * experts, sizeof *ex->before);
+    ex->before_me = cot_alloc(2 * experts, sizeof *ex->before_me);
+    ex->mine = ex->before_me + experts;
     exchange_messages_create(ex);
     exchange_messages_choose(ex);
     return ex;
@@ -166,10 +170,11 @@ void cot_exchange_destroy(cot_exchange **exchange)
     cot_exchange *ex = *exchange;
     if (ex == NULL) return;
     exchange_messages_destroy(ex);
+    cot_free(ex->before_me);
+    cot_free(ex->before);
     release_node_memory(ex);
     cot_free(ex->owned_first);
     cot_free(ex->home_first);
-    cot_free(ex->used);
     table_destroy(&ex->owned);
     table_destroy(&ex->home);
     cot_free(ex);
@@ -235,23 +240,21 @@ cot_grains cot_exchange_grains_of(const cot_exchange *ex, size_t samples)
     return grains_of_member(ex, samples, (size_t)ex->comm->group_rank);
 }
 
-size_t exchange_used(const cot_exchange *ex, size_t e, size_t begin, size_t end)
+size_t exchange_used(const cot_exchange *ex, size_t e, size_t first, size_t end)
 {
-    size_t samples = 0;
-    for (size_t m = begin; m < end; m++) samples += ex->used[m * ex->experts + e];
-    return samples;
+    return ex->before[end * ex->experts + e] - ex->before[first * ex->experts + e];
 }
 
 /* The home table: all experts, the samples of the node. Of one group that is one node, this is the
  * owners' table as well. */
 static void place_home_rows(cot_exchange *ex)
 {
-    const size_t *begins = ex->nodes->begins + ex->nodes->mine;
+    const size_t node = ex->nodes->mine;
     size_t next = 0;
     for (size_t e = 0; e < ex->experts; e++) {
         ex->home_first[e] = next;
-        ex->home.samples[e] = exchange_used(ex, e, begins[0], begins[1]);
-        ex->home.first[e] = next + exchange_used(ex, e, begins[0], (size_t)ex->comm->group_rank);
+        ex->home.samples[e] = exchange_used(ex, e, node, node + 1);
+        ex->home.first[e] = next + ex->before_me[e] - exchange_used(ex, e, 0, node);
         next += ex->slots_per_expert * ex->home.samples[e];
     }
 }
@@ -264,7 +267,7 @@ static void place_owned_rows(cot_exchange *ex)
     const size_t end = cot_shard_begin(ex->experts, members, begins[1]);
     size_t next = 0;
     for (size_t e = cot_shard_begin(ex->experts, members, begins[0]); e < end; e++) {
-        size_t samples = exchange_used(ex, e, 0, members);
+        size_t samples = exchange_used(ex, e, 0, ex->nodes->count);
         ex->owned_first[e] = next;
         if (e >= ex->first_expert && e < ex->first_expert + ex->owned_experts) {
             ex->owned.samples[e - ex->first_expert] = samples;
@@ -289,16 +292,60 @@ static void await_readers(cot_exchange *ex)
     if (home != NULL && ex->has_rows) cot_shared_meet(home);
 }
 
+static void fill(size_t experts, size_t samples, size_t *row)
+{
+    for (size_t e = 0; e < experts; e++) row[e] = samples;
+}
+
+/* Of a batch, the group's samples in front of its member `member`, or all. */
+static size_t samples_before(const cot_exchange *ex, size_t samples, size_t member)
+{
+    const size_t members = group_size(ex);
+    const cot_grains first = grains_of_member(ex, samples, 0);
+    const cot_grains last = grains_of_member(ex, samples, member < members ? member : members - 1);
+    size_t end = cot_grains_begin(&last) + (member < members ? 0 : cot_grains_size(&last));
+    return end - cot_grains_begin(&first);
+}
+
+/* Every sample uses every expert. */
+static void use_all(cot_exchange *ex, size_t samples)
+{
+    const size_t E = ex->experts;
+    const size_t me = (size_t)ex->comm->group_rank;
+    const size_t before_me = samples_before(ex, samples, me);
+    for (size_t n = 0; n <= ex->nodes->count; n++)
+        fill(E, samples_before(ex, samples, ex->nodes->begins[n]), ex->before + n * E);
+    fill(E, before_me, ex->before_me);
+    fill(E, samples_before(ex, samples, me + 1) - before_me, ex->mine);
+}
+
+/* Every rank knows its own, and has the sums of those in front. The first rank of each node tells
+ * these to all, and the last rank those of all. */
+static void use_some(cot_exchange *ex, const size_t *used)
+{
+    _Static_assert(sizeof(size_t) == sizeof(unsigned long), "MPI_UNSIGNED_LONG carries size_t");
+    const cot_nodes *nodes = ex->nodes;
+    const size_t E = ex->experts;
+    const MPI_Comm group = ex->comm->group;
+    size_t *node = ex->before + nodes->mine * E;
+    size_t *all = ex->before + nodes->count * E;
+    memcpy(ex->mine, used, E * sizeof *used);
+    COT_MPI(MPI_Exscan(used, ex->before_me, cot_comm_int(E), MPI_UNSIGNED_LONG, MPI_SUM, group));
+    if (ex->comm->group_rank == 0) fill(E, 0, ex->before_me); /* MPI leaves it undefined */
+    memset(ex->before, 0, (nodes->count + 1) * E * sizeof *ex->before);
+    if (nodes->rank == 0) memcpy(node, ex->before_me, E * sizeof *node);
+    for (size_t e = 0; ex->comm->group_rank == ex->comm->group_size - 1 && e < E; e++)
+        all[e] = ex->before_me[e] + used[e];
+    COT_MPI(MPI_Allreduce(MPI_IN_PLACE, ex->before, cot_comm_int((nodes->count + 1) * E),
+                          MPI_UNSIGNED_LONG, MPI_SUM, group));
+}
+
 void cot_exchange_plan(cot_exchange *ex, size_t samples)
 {
     if (ex->planned == samples && samples > 0) return;
     COT_ASSERT(samples <= ex->max_batch);
     await_readers(ex);
-    for (size_t m = 0; m < group_size(ex); m++) {
-        cot_grains theirs = grains_of_member(ex, samples, m);
-        for (size_t e = 0; e < ex->experts; e++)
-            ex->used[m * ex->experts + e] = cot_grains_size(&theirs);
-    }
+    use_all(ex, samples);
     ex->home_grains = cot_exchange_grains_of(ex, samples);
     place_rows(ex);
     ex->planned = samples;
@@ -306,11 +353,8 @@ void cot_exchange_plan(cot_exchange *ex, size_t samples)
 
 void cot_exchange_plan_kept(cot_exchange *ex, size_t samples, const size_t *used)
 {
-    _Static_assert(sizeof(size_t) == sizeof(unsigned long), "MPI_UNSIGNED_LONG carries size_t");
     COT_ASSERT(samples <= ex->max_batch);
-    int experts = cot_comm_int(ex->experts);
-    COT_MPI(MPI_Allgather(used, experts, MPI_UNSIGNED_LONG, ex->used, experts, MPI_UNSIGNED_LONG,
-                          ex->comm->group));
+    use_some(ex, used); /* all ranks wait for each other in it: nobody reads rows any more */
     ex->home_grains = cot_exchange_grains_of(ex, samples);
     place_rows(ex);
     ex->planned = 0;

@@ -164,13 +164,12 @@ static void close_draft(cot_exchange *ex, draft *d)
 /* Slot p of expert e, for the samples of the pair's home. */
 static void add_slot(cot_exchange *ex, draft *d, size_t e, size_t p)
 {
-    const size_t *begins = ex->nodes->begins + d->home;
-    size_t rows = exchange_used(ex, e, begins[0], begins[1]);
+    size_t rows = exchange_used(ex, e, d->home, d->home + 1);
     if (rows == 0) return;
     size_t place = ex->home_first[e] + p * rows;
     if (d->home != ex->nodes->mine)
-        place = ex->owned_first[e] + p * exchange_used(ex, e, 0, group_size(ex)) +
-                exchange_used(ex, e, 0, begins[0]);
+        place = ex->owned_first[e] + p * exchange_used(ex, e, 0, ex->nodes->count) +
+                exchange_used(ex, e, 0, d->home);
     const size_t parts = (rows + longest_rows(ex) - 1) / longest_rows(ex);
     for (size_t i = 0; i < parts; i++) {
         size_t more = cot_shard_size(rows, parts, i);
@@ -221,13 +220,12 @@ void exchange_messages_plan(cot_exchange *ex)
 static void copy_for(const cot_exchange *ex, size_t member, bool to_owner, const cot_real *from,
                      cot_real *to, size_t chunk)
 {
-    const size_t me = (size_t)ex->comm->group_rank;
     size_t begin = cot_shard_begin(ex->experts, group_size(ex), member);
     for (size_t e = begin + exchange_chunk_begin(ex, member, chunk);
          e < begin + exchange_chunk_begin(ex, member, chunk + 1); e++) {
-        size_t samples = exchange_used(ex, e, 0, group_size(ex));
-        size_t before = exchange_used(ex, e, 0, me);
-        size_t numbers = ex->used[me * ex->experts + e] * ex->width;
+        size_t samples = exchange_used(ex, e, 0, ex->nodes->count);
+        size_t before = ex->before_me[e];
+        size_t numbers = ex->mine[e] * ex->width;
         for (size_t p = 0; p < ex->slots_per_expert && numbers > 0; p++) {
             size_t home = cot_slots_row(&ex->home.slots, e, p, 0);
             size_t owned = ex->owned_first[e] + p * samples + before;

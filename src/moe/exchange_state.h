@@ -41,7 +41,9 @@ struct cot_exchange {
     bool has_rows;  /* some plan has placed them */
     cot_grains home_grains;
     table home, owned;
-    size_t *used; /* [members,E]: samples of each member that use each expert */
+    /* Samples that use each expert: before[n,E] those of the nodes in front of node n, the last row
+     * of all, [nodes + 1,E]; and those of the members in front of this one, and its own. */
+    size_t *before, *before_me, *mine;
     /* [E] of the node's two buffers: the row of each expert's first slot, for the first sample of
      * the node (home) or of the group (owned; only of the node's experts). */
     size_t *home_first, *owned_first;
@@ -62,8 +64,8 @@ struct cot_exchange {
 /** The most experts of one owner: there are never more chunks. */
 size_t exchange_most_owned(const cot_exchange *exchange);
 
-/** Samples that use expert e, of the members [begin, end). */
-size_t exchange_used(const cot_exchange *exchange, size_t e, size_t begin, size_t end);
+/** Samples that use expert e, of the nodes [first, end). */
+size_t exchange_used(const cot_exchange *exchange, size_t e, size_t first, size_t end);
 
 /** The experts of a member that belong to a chunk: those from here to the begin of the next. */
 size_t exchange_chunk_begin(const cot_exchange *exchange, size_t member, size_t chunk);
@@ -80,7 +82,7 @@ void exchange_messages_choose(cot_exchange *exchange);
 /** Experts of the ranks of node n. */
 size_t exchange_node_experts(const cot_exchange *exchange, size_t n);
 
-/** From `used` and the tables, list this rank's messages. */
+/** From the samples that use experts and the tables, list this rank's messages. */
 void exchange_messages_plan(cot_exchange *exchange);
 
 #endif

@@ -24,6 +24,15 @@ cot_group_batch cot_group_batch_of(const cot_comm *comm, size_t samples, size_t 
     return batch;
 }
 
+/* What a sample has is one element of messages, so that their counts are samples, which fit. */
+static MPI_Datatype row_type(size_t width)
+{
+    MPI_Datatype row = MPI_DATATYPE_NULL;
+    COT_MPI(MPI_Type_contiguous(cot_comm_int(width), COT_MPI_REAL, &row));
+    COT_MPI(MPI_Type_commit(&row));
+    return row;
+}
+
 /* ---- from home to all ---- */
 
 struct cot_gather {
@@ -32,7 +41,8 @@ struct cot_gather {
     size_t seen;        /* bytes that another rank brought */
     cot_shared *shared; /* NULL: messages, or one rank */
     cot_real *rows;
-    int *counts, *displs;
+    MPI_Datatype row;
+    int *counts, *displs; /* in rows */
 };
 
 static cot_shared *share(const cot_comm *comm, size_t bytes, size_t node_ranks)
@@ -47,6 +57,7 @@ cot_gather *cot_gather_create(const cot_comm *comm, size_t samples, size_t width
     cot_gather *gather = cot_alloc(1, sizeof *gather);
     gather->comm = comm;
     gather->width = width;
+    gather->row = row_type(width);
     /* The first rank brings it all. */
     size_t bytes = samples * width * sizeof(cot_real);
     gather->shared = share(comm, comm->group_rank == 0 ? bytes : 0, node_ranks);
@@ -64,6 +75,7 @@ void cot_gather_destroy(cot_gather **gather)
     if (*gather == NULL) return;
     cot_free((*gather)->displs);
     cot_free((*gather)->counts);
+    COT_MPI(MPI_Type_free(&(*gather)->row));
     if ((*gather)->shared == NULL) cot_free((*gather)->rows);
     cot_memory_see(-(long)(*gather)->seen);
     cot_shared_destroy(&(*gather)->shared);
@@ -87,10 +99,10 @@ static void gather_by_doubling(cot_gather *gather, const size_t *begins)
         int mine = me & ~(held - 1);
         int theirs = mine ^ held;
         COT_MPI(MPI_Sendrecv(gather->rows + begins[mine] * width,
-                             cot_comm_int((begins[mine + held] - begins[mine]) * width),
-                             COT_MPI_REAL, me ^ held, 0, gather->rows + begins[theirs] * width,
-                             cot_comm_int((begins[theirs + held] - begins[theirs]) * width),
-                             COT_MPI_REAL, me ^ held, 0, gather->comm->group, MPI_STATUS_IGNORE));
+                             cot_comm_int(begins[mine + held] - begins[mine]), gather->row,
+                             me ^ held, 0, gather->rows + begins[theirs] * width,
+                             cot_comm_int(begins[theirs + held] - begins[theirs]), gather->row,
+                             me ^ held, 0, gather->comm->group, MPI_STATUS_IGNORE));
     }
 }
 
@@ -107,11 +119,11 @@ void cot_gather_run(cot_gather *gather, const size_t *begins)
         return;
     }
     for (int m = 0; m < members; m++) {
-        gather->counts[m] = cot_comm_int((begins[m + 1] - begins[m]) * gather->width);
-        gather->displs[m] = cot_comm_int(begins[m] * gather->width);
+        gather->counts[m] = cot_comm_int(begins[m + 1] - begins[m]);
+        gather->displs[m] = cot_comm_int(begins[m]);
     }
     COT_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, gather->rows, gather->counts,
-                           gather->displs, COT_MPI_REAL, gather->comm->group));
+                           gather->displs, gather->row, gather->comm->group));
 }
 
 size_t cot_gather_bytes(const cot_gather *gather, const size_t *begins)
@@ -136,7 +148,8 @@ struct cot_parts {
     cot_shared *shared;    /* NULL: messages, or one rank */
     cot_real *own;         /* [samples,width] */
     cot_real *arrived;     /* [members,here,width]; NULL where memory is shared */
-    int *counts, *displs, *mine, *mine_displs;
+    MPI_Datatype row;
+    int *counts, *displs, *mine, *mine_displs; /* in rows */
 };
 
 cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, size_t width,
@@ -144,7 +157,7 @@ cot_parts *cot_parts_create(const cot_comm *comm, size_t samples, size_t here, s
 {
     size_t members = (size_t)comm->group_size;
     cot_parts *parts = cot_alloc(1, sizeof *parts);
-    *parts = (cot_parts){.comm = comm, .width = width, .samples = samples};
+    *parts = (cot_parts){.comm = comm, .width = width, .samples = samples, .row = row_type(width)};
     size_t numbers = samples * width;
     parts->shared = share(comm, numbers * sizeof(cot_real), node_ranks);
     parts->own = parts->shared != NULL ? (cot_real *)cot_shared_base(parts->shared) +
@@ -170,6 +183,7 @@ void cot_parts_destroy(cot_parts **parts_at)
     cot_free(parts->mine);
     cot_free(parts->displs);
     cot_free(parts->counts);
+    COT_MPI(MPI_Type_free(&parts->row));
     cot_free(parts->arrived);
     if (parts->shared == NULL) cot_free(parts->own);
     cot_memory_see(-(long)parts->seen);
@@ -191,13 +205,13 @@ void cot_parts_run(cot_parts *parts, const cot_group_batch *batch)
         return;
     }
     for (int m = 0; m < parts->comm->group_size; m++) {
-        parts->counts[m] = cot_comm_int((batch->begins[m + 1] - batch->begins[m]) * parts->width);
-        parts->displs[m] = cot_comm_int(batch->begins[m] * parts->width);
-        parts->mine[m] = cot_comm_int(batch->here * parts->width);
-        parts->mine_displs[m] = cot_comm_int((size_t)m * batch->here * parts->width);
+        parts->counts[m] = cot_comm_int(batch->begins[m + 1] - batch->begins[m]);
+        parts->displs[m] = cot_comm_int(batch->begins[m]);
+        parts->mine[m] = cot_comm_int(batch->here);
+        parts->mine_displs[m] = cot_comm_int((size_t)m * batch->here);
     }
-    COT_MPI(MPI_Alltoallv(parts->own, parts->counts, parts->displs, COT_MPI_REAL, parts->arrived,
-                          parts->mine, parts->mine_displs, COT_MPI_REAL, parts->comm->group));
+    COT_MPI(MPI_Alltoallv(parts->own, parts->counts, parts->displs, parts->row, parts->arrived,
+                          parts->mine, parts->mine_displs, parts->row, parts->comm->group));
 }
 
 size_t cot_parts_bytes(const cot_parts *parts, const cot_group_batch *batch)
