@@ -45,8 +45,8 @@ typedef struct cot_specialize_options {
     void *context;
 } cot_specialize_options;
 
-/** What `coterie specialize` does when told nothing else: selectors combine, random (10 seeds) and
- * mass (0.5, 0.75, 0.9, 0.95, 0.99), powers of two, the test split. */
+/** What `coterie specialize` does when told nothing else: selectors combine, random (10 seeds),
+ * common and mass (0.5, 0.75, 0.9, 0.95, 0.99), powers of two, the test split. */
 cot_specialize_options cot_specialize_defaults(void);
 
 /** Study `checkpoint` and write `output`. Collective over the world.

@@ -1,9 +1,10 @@
 /** The specialization study: loss and accuracy against the number of experts kept, for every way of
  * choosing them (arXiv 2409.00879, section 4).
  *
- * Every sample chooses for itself. Of a model with one Soft MoE layer, all subsets of a sample come
- * from its effects (cot_sample_view), so one pass over the data is enough. Sums as in
- * routing_stats.h: the same bits on every number of ranks. */
+ * Every sample chooses for itself, but for the order `common`. Of a model with one Soft MoE layer,
+ * all subsets of a sample come from its effects (cot_sample_view), so one pass over the data is
+ * enough, and a second one for `common`. Sums as in routing_stats.h: the same bits on every number
+ * of ranks. */
 #ifndef COTERIE_STUDY_H
 #define COTERIE_STUDY_H
 
@@ -34,8 +35,14 @@ typedef struct cot_study cot_study;
 cot_study *cot_study_create(const cot_study_options *options);
 void cot_study_destroy(cot_study **study);
 
-/** One sample of local grain `grain`, in a model whose only Soft MoE layer it has passed. */
+/** One sample of local grain `grain`, in a model whose only Soft MoE layer it has passed; to all
+ * curves but that of COT_ORDER_COMMON. */
 void cot_study_add(cot_study *study, size_t grain, const cot_sample_view *view);
+
+/** The sample once more, to the curve of COT_ORDER_COMMON: mass [E] is the experts' mean combine
+ * mass over all samples. Slot norms and weights are not looked at. */
+void cot_study_add_common(cot_study *study, size_t grain, const cot_sample_view *view,
+                          const double *mass);
 
 /** In deeper models a subset in one layer changes what the next layers see, so the model runs once
  * for each order, seed and K: the outputs of one sample of such a run. `kept` [layers][E] are the

@@ -67,6 +67,9 @@ static cot_status parse_mass(const char *text, double *mass_out)
 static cot_status parse_select(const char *text, input *in)
 {
     in->has_order = true;
+    if (strcmp(text, cot_order_name(COT_ORDER_COMMON)) == 0)
+        return cot_fail(COT_E_USAGE, "--select: common can choose only after a pass over the whole "
+                                     "split; 'coterie specialize --select common' makes one");
     for (int order = 0; order < COT_ORDERS; order++) {
         in->order = (cot_order)order;
         if (strcmp(text, cot_order_name(in->order)) == 0 && cot_order_needs_routing_only(in->order))

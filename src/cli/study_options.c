@@ -23,8 +23,8 @@ enum {
 static const struct argp_option options[] = {
     {"split", KEY_SPLIT, "test|validation|train", 0, "Which samples (default: test)", 0},
     {"select", KEY_SELECT, "NAME,...|all", 0,
-     "How experts are chosen: combine, dispatch, contribution, random, greedy, exhaustive, mass "
-     "(default: combine,random,mass)",
+     "How experts are chosen: combine, dispatch, contribution, random, common, greedy, exhaustive, "
+     "mass (default: combine,random,common,mass)",
      0},
     {"seeds", KEY_SEEDS, "N", 0, "Random subsets for so many seeds (default: 10)", 0},
     {"seed", KEY_SEED, "N", 0, "The first of them; the others are those that follow (default: 0)",
@@ -132,7 +132,7 @@ static cot_status take_selector(cot_study_input *in, const char *word)
     else
         return cot_fail(COT_E_USAGE,
                         "--select: '%s' is none of combine, dispatch, contribution, random, "
-                        "greedy, exhaustive, mass and all",
+                        "common, greedy, exhaustive, mass and all",
                         word);
     return COT_OK;
 }

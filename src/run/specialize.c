@@ -12,7 +12,8 @@ cot_specialize_options cot_specialize_defaults(void)
     enum { SUBSETS = 100000, SEEDS = 10, TIMED_BATCHES = 5 };
     return (cot_specialize_options){
         .split = COT_SPLIT_TEST,
-        .orders = {[COT_ORDER_COMBINE] = true, [COT_ORDER_RANDOM] = true},
+        .orders =
+            {[COT_ORDER_COMBINE] = true, [COT_ORDER_RANDOM] = true, [COT_ORDER_COMMON] = true},
         .subset_limit = SUBSETS,
         .seeds = SEEDS,
         .mass_count = sizeof masses / sizeof masses[0],
@@ -41,6 +42,11 @@ cot_batch specialize_batch(const specializer *s, size_t index)
         .split = s->options->split, .samples = left < most ? left : most, .first = index * most};
 }
 
+const double *specialize_mass(const specializer *s)
+{
+    return cot_catalog_variable(&s->catalog, "combine_mass")->data;
+}
+
 cot_status specialize_advance(specializer *s, const char *part)
 {
     s->work_done++;
@@ -50,7 +56,8 @@ cot_status specialize_advance(specializer *s, const char *part)
 
 static uint64_t all_work(const specializer *s)
 {
-    size_t passes = 1 + (specialize_is_deep(s) ? specialize_deep_passes(s) : 0);
+    size_t passes = 1 + specialize_has_common_pass(s);
+    if (specialize_is_deep(s)) passes += specialize_deep_passes(s);
     return passes * specialize_batch_count(s) + specialize_timed_batches(s) * s->plan.keeps.count;
 }
 
@@ -151,6 +158,7 @@ static cot_status compute(specializer *s)
     cot_evaluation_free(&evaluation);
     cot_model_stats_measure(s->model_stats);
     cot_model_stats_list(s->model_stats, &s->catalog);
+    if (specialize_has_common_pass(s)) COT_TRY(specialize_common(s));
     if (specialize_is_deep(s)) COT_TRY(specialize_deep(s));
     cot_study_finish(s->study, comm, s->ex->sums);
     cot_study_list(s->study, &s->catalog);

@@ -66,9 +66,11 @@ static cot_status run_split(specializer *s, const subset_run *run)
 static cot_status run_order(specializer *s, cot_order order, size_t seed, size_t keep_index)
 {
     subset_run run = {.order = order, .seed = seed, .index = keep_index};
-    run.selector =
-        cot_selector_order(order, s->options->first_seed + seed, cot_model_shape(s->ex->model)->E,
-                           s->plan.keeps.sizes[keep_index]);
+    const size_t E = cot_model_shape(s->ex->model)->E;
+    const size_t keep = s->plan.keeps.sizes[keep_index];
+    run.selector = order == COT_ORDER_COMMON
+                       ? cot_selector_common(specialize_mass(s), E, keep)
+                       : cot_selector_order(order, s->options->first_seed + seed, E, keep);
     cot_status status = run_split(s, &run);
     cot_selector_destroy(&run.selector);
     return status;

@@ -1,25 +1,27 @@
 /* One pass over the split with all experts: it gives the statistics of the routing, and, in a model
- * of one Soft MoE layer, the results of all subsets. */
+ * of one Soft MoE layer, the results of all subsets. Which experts have the largest mass over the
+ * split is known at its end, so subsets of these take a second pass. */
 #include "run/specializer.h"
 
 /* One sample of a model of one layer: all subsets follow from its effects. */
-static void add_subsets(specializer *s, size_t grain, size_t i)
+static void find_effects(specializer *s, size_t i, cot_sample_view *view)
 {
-    cot_sample_view view = cot_statistics_pass_view(s->pass, 0, i);
     cot_effects_of(s->effects, i, s->base, s->by_expert);
-    view.base = s->base;
-    view.effects = s->by_expert;
-    cot_study_add(s->study, grain, &view);
+    view->base = s->base;
+    view->effects = s->by_expert;
 }
 
 static void add_batch(specializer *s, size_t count, const cot_real *outputs)
 {
     for (size_t i = 0; i < count; i++) {
         size_t grain = cot_model_grain_of(s->ex->model, i);
-        if (specialize_is_deep(s))
+        if (specialize_is_deep(s)) {
             specialize_add_complete(s, grain, i, outputs + i * s->ex->outputs);
-        else
-            add_subsets(s, grain, i);
+            continue;
+        }
+        cot_sample_view view = cot_statistics_pass_view(s->pass, 0, i);
+        find_effects(s, i, &view);
+        cot_study_add(s->study, grain, &view);
     }
 }
 
@@ -90,4 +92,31 @@ cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out)
     observation self = {.s = s, .routing = cot_statistics_pass_observer(s->pass)};
     cot_observer observer = {observe, &self, self.routing.slot_norms};
     return cot_evaluate(s->ex, s->options->split, NULL, &observer, evaluation_out);
+}
+
+/* ---- the second pass ---- */
+
+bool specialize_has_common_pass(const specializer *s)
+{
+    return s->plan.orders[COT_ORDER_COMMON] && !specialize_is_deep(s);
+}
+
+cot_status specialize_common(specializer *s)
+{
+    cot_experiment *ex = s->ex;
+    const cot_soft_moe *layer = cot_model_layer(ex->model, 0);
+    const double *mass = specialize_mass(s);
+    for (size_t b = 0; b < specialize_batch_count(s); b++) {
+        cot_batch batch = specialize_batch(s, b);
+        (void)cot_experiment_forward(ex, &batch, NULL, NULL);
+        cot_grains grains = cot_model_grains(ex->model, batch.samples);
+        for (size_t i = 0; i < cot_grains_size(&grains); i++) {
+            cot_sample_view view = {.routing = cot_soft_moe_routing(layer, i),
+                                    .target = ex->targets[i]};
+            find_effects(s, i, &view);
+            cot_study_add_common(s->study, cot_model_grain_of(ex->model, i), &view, mass);
+        }
+        COT_TRY(specialize_advance(s, "studying"));
+    }
+    return COT_OK;
 }

@@ -47,8 +47,8 @@ static cot_status choose_orders(const cot_specialize_options *options, size_t la
         if (!options->orders_where_possible)
             return cot_fail(COT_E_USAGE,
                             "--select %s: it looks at single experts' outputs, which a model of "
-                            "%zu Soft MoE layers mixes again; use combine, dispatch, random or "
-                            "mass",
+                            "%zu Soft MoE layers mixes again; use combine, dispatch, random, "
+                            "common or mass",
                             cot_order_name((cot_order)order), layers);
         plan->orders[order] = false;
     }
@@ -73,7 +73,8 @@ static cot_status choose_exhaustive(const cot_specialize_options *options, size_
     if (asked && layers > 1)
         return cot_fail(COT_E_USAGE,
                         "--select exhaustive: every subset would be a pass of its own through a "
-                        "model of %zu Soft MoE layers; use combine, dispatch, random or mass",
+                        "model of %zu Soft MoE layers; use combine, dispatch, random, common or "
+                        "mass",
                         layers);
     for (size_t i = 0; asked && i < plan->keeps.count; i++) {
         size_t count = cot_subset_count(experts, plan->keeps.sizes[i]);

@@ -57,6 +57,9 @@ size_t specialize_samples(const specializer *s);
 size_t specialize_batch_count(const specializer *s);
 cot_batch specialize_batch(const specializer *s, size_t index);
 
+/* The experts' mean combine mass [layers,E] over the split, once the first pass has told it. */
+const double *specialize_mass(const specializer *s);
+
 /* Another batch is done, of which part of the work. Collective.
  * Errors, on every rank alike: COT_E_STOPPED when some rank was asked to stop. */
 COT_MUST_CHECK cot_status specialize_advance(specializer *s, const char *part);
@@ -79,9 +82,13 @@ char *specialize_selectors(const specializer *s);
 COT_MUST_CHECK cot_status specialize_begin_file(specializer *s, const char *output);
 COT_MUST_CHECK cot_status specialize_finish_file(specializer *s, const char *started);
 
-/* ---- specialize_pass.c: one pass over the split with all experts ---- */
+/* ---- specialize_pass.c: passes over the split with all experts ---- */
 
 COT_MUST_CHECK cot_status specialize_observe(specializer *s, cot_evaluation *evaluation_out);
+
+/* The second one, in a model of one layer: the curve of COT_ORDER_COMMON. */
+COT_MUST_CHECK cot_status specialize_common(specializer *s);
+bool specialize_has_common_pass(const specializer *s);
 
 /* ---- specialize_deep.c: models of several layers, one pass for each subset ---- */
 

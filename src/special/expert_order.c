@@ -11,7 +11,8 @@ struct cot_orderer {
     cot_order order;
     uint64_t seed;
     size_t experts;
-    double *scores; /* [E] */
+    double *scores;     /* [E] */
+    const double *mass; /* [layers,E], over all samples */
     cot_greedy *greedy;
 };
 
@@ -21,13 +22,14 @@ const char *cot_order_name(cot_order order)
                                         [COT_ORDER_DISPATCH] = "dispatch",
                                         [COT_ORDER_CONTRIBUTION] = "contribution",
                                         [COT_ORDER_RANDOM] = "random",
+                                        [COT_ORDER_COMMON] = "common",
                                         [COT_ORDER_GREEDY] = "greedy"};
     return names[order];
 }
 
 bool cot_order_needs_routing_only(cot_order order)
 {
-    return order == COT_ORDER_COMBINE || order == COT_ORDER_DISPATCH || order == COT_ORDER_RANDOM;
+    return order != COT_ORDER_CONTRIBUTION && order != COT_ORDER_GREEDY;
 }
 
 cot_orderer *cot_orderer_create(cot_order order, uint64_t seed, size_t experts, size_t outputs)
@@ -46,6 +48,11 @@ void cot_orderer_destroy(cot_orderer **orderer)
     cot_free((*orderer)->scores);
     cot_free(*orderer);
     *orderer = NULL;
+}
+
+void cot_orderer_set_mass(cot_orderer *orderer, const double *mass)
+{
+    orderer->mass = mass;
 }
 
 /* Every dispatch column sums to 1, so its plain mass cannot tell experts apart; the sum of squares
@@ -103,10 +110,15 @@ static void shuffle(uint64_t seed, const cot_routing *routing, size_t *experts)
 
 void cot_orderer_rank(cot_orderer *orderer, const cot_sample_view *view, size_t *experts)
 {
-    COT_ASSERT(view->routing.experts == orderer->experts);
+    const size_t E = orderer->experts;
+    COT_ASSERT(view->routing.experts == E);
     switch (orderer->order) {
     case COT_ORDER_RANDOM:
         shuffle(orderer->seed, &view->routing, experts);
+        return;
+    case COT_ORDER_COMMON:
+        COT_ASSERT(orderer->mass != NULL);
+        cot_order_by_score(E, orderer->mass + view->routing.layer * E, experts);
         return;
     case COT_ORDER_GREEDY:
         cot_greedy_rank(orderer->greedy, view, experts);
@@ -121,5 +133,5 @@ void cot_orderer_rank(cot_orderer *orderer, const cot_sample_view *view, size_t 
         cot_combine_mass(&view->routing, orderer->scores);
         break;
     }
-    cot_order_by_score(orderer->experts, orderer->scores, experts);
+    cot_order_by_score(E, orderer->scores, experts);
 }

@@ -66,10 +66,18 @@ static cot_selector *create(cot_order order, uint64_t seed, size_t experts, size
 
 cot_selector *cot_selector_order(cot_order order, uint64_t seed, size_t experts, size_t keep)
 {
-    COT_ASSERT(cot_order_needs_routing_only(order));
+    COT_ASSERT(cot_order_needs_routing_only(order) && order != COT_ORDER_COMMON);
     COT_ASSERT(keep >= 1 && keep <= experts);
     if (order == COT_ORDER_COMBINE) return cot_selector_combine(experts, keep);
     return create(order, seed, experts, keep, 0);
+}
+
+cot_selector *cot_selector_common(const double *mass, size_t experts, size_t keep)
+{
+    COT_ASSERT(keep >= 1 && keep <= experts);
+    cot_selector *selector = create(COT_ORDER_COMMON, 0, experts, keep, 0);
+    cot_orderer_set_mass(((chooser *)selector->context)->orderer, mass);
+    return selector;
 }
 
 cot_selector *cot_selector_mass(size_t experts, double mass)

@@ -52,7 +52,7 @@ static void create_distinct(cot_study *study)
     size_t lists = options->layers * options->keeps->count;
     for (size_t curve = 0; curve < STUDY_MASS; curve++) {
         bool asked = curve < COT_ORDERS ? options->orders[curve] : options->exhaustive;
-        if (asked && curve != COT_ORDER_RANDOM)
+        if (asked && curve != COT_ORDER_RANDOM && curve != COT_ORDER_COMMON)
             study->distinct[curve] = cot_distinct_create(options->experts, lists, options->samples);
     }
 }
@@ -175,7 +175,8 @@ static void add_orders(cot_study *study, size_t grain, const cot_sample_view *vi
 {
     const cot_keeps *keeps = study->options.keeps;
     for (size_t order = 0; order < COT_ORDERS; order++) {
-        if (!study->options.orders[order] || order == COT_ORDER_RANDOM) continue;
+        if (!study->options.orders[order]) continue;
+        if (order == COT_ORDER_RANDOM || order == COT_ORDER_COMMON) continue;
         size_t *experts = study->combine_order;
         if (order != COT_ORDER_COMBINE) {
             experts = study->order;
@@ -221,6 +222,18 @@ void cot_study_add(cot_study *study, size_t grain, const cot_sample_view *view)
     add_orders(study, grain, view);
     if (options->mass_count > 0) add_masses(study, grain, view);
     if (options->exhaustive) cot_study_search(study, grain, view);
+}
+
+void cot_study_add_common(cot_study *study, size_t grain, const cot_sample_view *view,
+                          const double *mass)
+{
+    const cot_study_options *options = &study->options;
+    const cot_keeps *keeps = options->keeps;
+    COT_ASSERT(options->layers == 1 && options->orders[COT_ORDER_COMMON]);
+    cot_orderer_set_mass(study->orderers[COT_ORDER_COMMON], mass);
+    cot_orderer_rank(study->orderers[COT_ORDER_COMMON], view, study->order);
+    walk(study, grain, view, study->order, keeps->count, keeps->sizes,
+         study->first[COT_ORDER_COMMON], NULL);
 }
 
 /* ---- a run for each point ---- */

@@ -19,6 +19,7 @@ static const struct {
     [COT_ORDER_DISPATCH] = {"dispatch", "with the K experts of largest squared dispatch weights"},
     [COT_ORDER_CONTRIBUTION] = {"contribution", "with the K experts of largest contribution"},
     [COT_ORDER_RANDOM] = {"random", "with K experts at random"},
+    [COT_ORDER_COMMON] = {"common", "with the K experts of largest mean combine mass"},
     [COT_ORDER_GREEDY] = {"greedy", "with K experts, each added for the lowest loss"},
     [STUDY_EXHAUSTIVE] = {"exhaustive", "with the K experts of lowest loss"},
     [STUDY_MASS] = {"mass", "with the fewest experts that hold a share of the combine mass"}};

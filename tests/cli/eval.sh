@@ -138,6 +138,7 @@ refused "exclude each other" --keep 2 --keep-mass 0.5
 refused "'greedy'" --keep 2 --select greedy
 refused "'best'" --keep 2 --select best
 refused "--select" --select random
+refused "after a pass over the whole split" --keep 2 --select common
 refused "--seed" --keep 2 --seed 1
 refused "--seed" --keep 2 --select random --seed -1
 refused "--compare" --compare

@@ -113,15 +113,15 @@ def everything(name):
     few = [k for k, n in enumerate(keep) if np.prod([(16 - i) / (i + 1) for i in range(n)]) <= limit + 0.5]
     searched = file["exhaustive_subsets"][0]
     assert (searched[few] > 0).all() and (np.delete(searched, few) == 0).all() and 0 < len(few) < len(keep), searched
-    loss = {s: file["loss_" + s][0] for s in ("combine", "dispatch", "contribution", "greedy", "exhaustive")}
+    loss = {s: file["loss_" + s][0] for s in ("combine", "dispatch", "contribution", "common", "greedy", "exhaustive")}
     assert np.isnan(np.delete(loss["exhaustive"], few)).all()
     for s in loss: assert (loss["exhaustive"][few] <= loss[s][few] * (1 + 1e-6)).all(), s
     right = file["exhaustive_any_right"][0][few]
     for s in loss: assert (right >= file["accuracy_" + s][0][few] - 1e-12).all(), s
     for s in loss: assert s == "exhaustive" or abs(loss[s][-1] / file["loss"][0] - 1) < 1e-5, s
     assert np.allclose(file["top_share"][0, 0].sum(axis=1), keep) and (file["timing/seconds_per_sample"][0] > 0).all()
-    assert file.attrs["selectors"] in (b"combine dispatch contribution random greedy exhaustive mass",
-                                       "combine dispatch contribution random greedy exhaustive mass")
+    assert file.attrs["selectors"] in (b"combine dispatch contribution random common greedy exhaustive mass",
+                                       "combine dispatch contribution random common greedy exhaustive mass")
     mass, label, prediction = (file[n][()] for n in ("expert_mass", "label", "prediction"))
     assert mass.shape == (300, 1, 16) and np.allclose(mass.sum(axis=2), 1, atol=1e-5)
     assert np.allclose(mass.mean(axis=0), file["combine_mass"][0], atol=1e-6)
@@ -136,15 +136,16 @@ trained run --set data.validation=150
 best="$scratch/run/best.h5"
 before="$(sha256sum <"$best")"
 
-# ---- one layer: all selectors, one pass ----
+# ---- one layer: all selectors, two passes ----
 studied "1 2 4 3" all "$best" --select all --sweep --samples --subset-limit 5000
 check everything "$scratch/all.h5"
 check printed "$scratch/all.json" "$scratch/all.h5"
 check close "$scratch/all-1.h5" "$scratch/all-3.h5"
 studied "2 1" default "$best"
 check keeps "$scratch/default.h5" 1 2 4 8 16
-check has "$scratch/default.h5" loss_combine loss_random loss_mass accuracy_random_sd top_share_by_class weight_norm router_similarity_max
-check lacks "$scratch/default.h5" loss_greedy loss_dispatch loss_contribution loss_exhaustive label
+check has "$scratch/default.h5" loss_combine loss_random loss_common loss_mass accuracy_random_sd top_share_by_class weight_norm \
+    router_similarity_max
+check lacks "$scratch/default.h5" loss_greedy loss_dispatch loss_contribution loss_exhaustive distinct_subsets_common label
 studied "2" curves "$best" --select combine,dispatch,random,mass --masses 0.3,0.8 --seeds 2 --seed 3 --keep 3,1,9,3 --split validation --no-timing
 check keeps "$scratch/curves.h5" 1 3 9 16
 check lacks "$scratch/curves.h5" timing/seconds_per_sample
@@ -158,12 +159,12 @@ grep -qi nan "$scratch/text" && fail "a number that is none"
 # ---- several layers ----
 trained deep --set model.layers=2 --set model.residual=true
 deep="$scratch/deep/latest.h5"
-studied "1 4 3" deep "$deep" --select combine,random,mass --masses 0.6 --seeds 2 --keep 2,5 --samples
+studied "1 4 3" deep "$deep" --select combine,random,common,mass --masses 0.6 --seeds 2 --keep 2,5 --samples
 check close "$scratch/deep-1.h5" "$scratch/deep-3.h5"
 check printed "$scratch/deep.json" "$scratch/deep.h5"
 check curve "$scratch/deep.h5" "$deep" "$COTERIE" "$scratch"
 studied "2" deep-all "$deep" --select all --seeds 2 --keep 4
-check has "$scratch/deep-all.h5" loss_combine loss_dispatch loss_random loss_mass
+check has "$scratch/deep-all.h5" loss_combine loss_dispatch loss_random loss_common loss_mass
 check lacks "$scratch/deep-all.h5" loss_greedy loss_contribution loss_exhaustive
 
 # ---- regression; one expert; sizes that are no powers of two ----

@@ -44,7 +44,7 @@ static void create(fixture *f, cot_comm *comm, bool classes, size_t layers)
                                      .classes = classes ? C : 0,
                                      .loss = classes ? &class_loss : &value_loss,
                                      .keeps = &keeps,
-                                     .orders = {true, true, true, true, true},
+                                     .orders = {true, true, true, true, true, true},
                                      .seeds = SEEDS,
                                      .first_seed = FIRST_SEED,
                                      .mass_count = MASSES,
@@ -73,6 +73,16 @@ static void add_sample(void *context, size_t grain, size_t index)
     cot_study_add(f->study, grain, &sample.view);
 }
 
+static void add_once_more(void *context, size_t grain, size_t index)
+{
+    fixture *f = context;
+    drawn_sample sample;
+    double mass[E];
+    mean_masses(0, mass);
+    draw_sample(index, 0, f->options.classes > 0, &sample);
+    cot_study_add_common(f->study, grain, &sample.view, mass);
+}
+
 static void finish(fixture *f, cot_catalog *catalog)
 {
     *catalog = (cot_catalog){0};
@@ -83,6 +93,7 @@ static void finish(fixture *f, cot_catalog *catalog)
 static void run(fixture *f, cot_catalog *catalog)
 {
     visit_drawn(f->comm, add_sample, f);
+    if (f->options.orders[COT_ORDER_COMMON]) visit_drawn(f->comm, add_once_more, f);
     finish(f, catalog);
 }
 
@@ -149,7 +160,8 @@ static bool point_holds(const cot_catalog *catalog, const char *curve, bool clas
     snprintf(metric, sizeof metric, "%s_%s", classes ? "accuracy" : "relative_error", curve);
     snprintf(distinct, sizeof distinct, "distinct_subsets_%s", curve);
     const cot_variable *subsets = cot_catalog_variable(catalog, distinct);
-    bool counted = strcmp(curve, "random") != 0 && strcmp(curve, "mass") != 0;
+    bool counted =
+        strcmp(curve, "random") != 0 && strcmp(curve, "common") != 0 && strcmp(curve, "mass") != 0;
     return is_close(loss, reals_of(catalog, loss)[at], want->loss) &&
            is_close(metric, reals_of(catalog, metric)[at], want->metric) &&
            counted == (subsets != NULL) &&
@@ -399,6 +411,7 @@ static void a_rank_without_samples(void **state)
     many.options.samples = works ? N : 0;
     many.study = cot_study_create(&many.options);
     if (works) visit_drawn(one.comm, add_sample, &many);
+    if (works) visit_drawn(one.comm, add_once_more, &many);
     finish(&many, &of_many);
     run(&one, &of_one);
     assert_on_every_rank(catalogs_agree(&of_many, &of_one, true));

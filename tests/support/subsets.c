@@ -81,12 +81,25 @@ static void find_masses(const drawn_sample *sample, double *mass)
     for (size_t i = 0; i < T * S; i++) mass[i % S / P] += (double)sample->combine[i] / T;
 }
 
+void mean_masses(size_t layer, double *mass)
+{
+    drawn_sample sample;
+    double own[E];
+    memset(mass, 0, E * sizeof *mass);
+    for (size_t i = 0; i < DRAWN_SAMPLES; i++) {
+        draw_sample(i, layer, true, &sample);
+        find_masses(&sample, own);
+        for (size_t e = 0; e < E; e++) mass[e] += own[e] / DRAWN_SAMPLES;
+    }
+}
+
 unsigned subset_of(const drawn_sample *sample, cot_order order, uint64_t seed, size_t keep)
 {
     double scores[E] = {0};
     if (order == COT_ORDER_GREEDY) return greedy_of(sample, keep);
     if (order == COT_ORDER_RANDOM) return random_of(sample, seed, keep);
     if (order == COT_ORDER_COMBINE) find_masses(sample, scores);
+    if (order == COT_ORDER_COMMON) mean_masses(sample->view.routing.layer, scores);
     for (size_t s = 0; s < S; s++) {
         double dispatch = 0;
         double squares = 0;

@@ -18,6 +18,9 @@ typedef struct outcome {
  * options. */
 outcome outcome_of(const drawn_sample *sample, unsigned set);
 
+/** mass [E]: the experts' mean combine mass over all drawn samples of a layer. */
+void mean_masses(size_t layer, double *mass);
+
 /** The first `keep` experts of an order; a random one by seed. */
 unsigned subset_of(const drawn_sample *sample, cot_order order, uint64_t seed, size_t keep);
 

@@ -9,10 +9,15 @@
 
 enum { E = DRAWN_EXPERTS, P = DRAWN_SLOTS, T = DRAWN_TOKENS, S = DRAWN_ALL_SLOTS, DRAWS = 60 };
 
+/* Of two layers, all samples together; of equals the lower index first, NaN last. */
+static const double mass_of_all[] = {0.5, 0, NAN, 0.5, 0.75, 0, 0, 1, 2, 3, 4, 3};
+static const size_t common_orders[2][E] = {{4, 0, 3, 1, 5, 2}, {4, 3, 5, 2, 1, 0}};
+
 static void rank_sample(cot_order order, uint64_t seed, const cot_sample_view *view,
                         size_t *experts)
 {
     cot_orderer *orderer = cot_orderer_create(order, seed, view->routing.experts, view->outputs);
+    cot_orderer_set_mass(orderer, mass_of_all);
     cot_orderer_rank(orderer, view, experts);
     cot_orderer_destroy(&orderer);
     assert_null(orderer);
@@ -35,10 +40,12 @@ static void names(void **state)
     assert_string_equal(cot_order_name(COT_ORDER_DISPATCH), "dispatch");
     assert_string_equal(cot_order_name(COT_ORDER_CONTRIBUTION), "contribution");
     assert_string_equal(cot_order_name(COT_ORDER_RANDOM), "random");
+    assert_string_equal(cot_order_name(COT_ORDER_COMMON), "common");
     assert_string_equal(cot_order_name(COT_ORDER_GREEDY), "greedy");
     assert_true(cot_order_needs_routing_only(COT_ORDER_COMBINE));
     assert_true(cot_order_needs_routing_only(COT_ORDER_DISPATCH));
     assert_true(cot_order_needs_routing_only(COT_ORDER_RANDOM));
+    assert_true(cot_order_needs_routing_only(COT_ORDER_COMMON));
     assert_false(cot_order_needs_routing_only(COT_ORDER_CONTRIBUTION));
     assert_false(cot_order_needs_routing_only(COT_ORDER_GREEDY));
 }
@@ -111,6 +118,19 @@ static void scores_add_over_slots(void **state)
             assert_order(order, &sample.view, want);
         }
     }
+}
+
+/* ---- common ---- */
+
+static void common_by_layer(void **state)
+{
+    (void)state;
+    drawn_sample sample;
+    for (size_t draw = 0; draw < DRAWS; draw++)
+        for (size_t layer = 0; layer < 2; layer++) {
+            draw_sample(draw, layer, true, &sample);
+            assert_order(COT_ORDER_COMMON, &sample.view, common_orders[layer]);
+        }
 }
 
 /* ---- random ---- */
@@ -285,11 +305,14 @@ static void one_expert(void **state)
 static void selectors_keep_the_front_of_an_order(void **state)
 {
     (void)state;
-    const cot_order orders[] = {COT_ORDER_COMBINE, COT_ORDER_DISPATCH, COT_ORDER_RANDOM};
+    const cot_order orders[] = {COT_ORDER_COMBINE, COT_ORDER_DISPATCH, COT_ORDER_RANDOM,
+                                COT_ORDER_COMMON};
     drawn_sample sample;
-    for (size_t o = 0; o < 3; o++)
+    for (size_t o = 0; o < 4; o++)
         for (size_t keep = 1; keep <= E; keep++) {
-            cot_selector *selector = cot_selector_order(orders[o], 31, E, keep);
+            cot_selector *selector = orders[o] == COT_ORDER_COMMON
+                                         ? cot_selector_common(mass_of_all, E, keep)
+                                         : cot_selector_order(orders[o], 31, E, keep);
             for (size_t draw = 0; draw < DRAWS; draw++) {
                 uint8_t kept[E + 1];
                 uint8_t want[E + 1] = {0};
@@ -378,6 +401,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(by_hand),
     cmocka_unit_test(of_equals_the_lower_index_and_nan_last),
     cmocka_unit_test(scores_add_over_slots),
+    cmocka_unit_test(common_by_layer),
     cmocka_unit_test(random_by_seed_layer_and_sample),
     cmocka_unit_test(random_orders_are_uniform),
     cmocka_unit_test(greedy_takes_the_lowest_loss),
