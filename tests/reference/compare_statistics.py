@@ -22,8 +22,9 @@ from quantity import CLOSE, Exact, OneOf, Quantity, problem
 from reference import evaluate, forward, losses_of, patches_of
 from routing import (expert_norms, firsts, layer_statistics, parameter_statistics, ranking, shares,
                      stack, top_share_by_class)
-from selection import (SCORES, Sample, by_exhaustive, by_mass, by_orders, by_random, check_effects,
-                       curve, kept_quantities, over_seeds, random_order, reaching)
+from selection import (SCORES, Sample, by_common, by_exhaustive, by_mass, by_orders, by_random,
+                       check_effects, common_orders, curve, kept_quantities, over_seeds,
+                       random_order, reaching)
 
 MASSES = [0.3, 0.5, 0.9, 1.0]
 SEEDS = [0, 1, 2]
@@ -214,7 +215,7 @@ def flat_study(trained, keeps, tokens):
     check_effects(samples, trained.params, trained.options, tokens, inside, 1)
     names = ["combine", "dispatch", "contribution", "greedy"]
     return {**by_orders(samples, inside, names, keeps), **by_random(samples, SEEDS, keeps),
-            **by_mass(samples, inside, MASSES),
+            **by_common(samples, inside, keeps), **by_mass(samples, inside, MASSES),
             **by_exhaustive(samples, inside, keeps, SUBSET_LIMIT)}
 
 
@@ -249,6 +250,14 @@ def by_chance(seed, keep, count, experts):
                              np.zeros(count, bool))
 
 
+def in_common(orders, keep, count):
+    def choice(layer, _):
+        order, unsure = orders[layer]
+        return (np.repeat(firsts(order, keep), count, axis=0),
+                np.repeat(unsure[:, keep - 1], count))
+    return choice
+
+
 def deep_study(trained, keeps):
     """All that a study of several layers adds."""
     found, count = {}, len(trained.target)
@@ -261,6 +270,8 @@ def deep_study(trained, keeps):
     found.update(over_seeds([
         deep_curve(trained, "random", [by_chance(seed, k, count, trained.experts)
                                        for k in keeps])[0] for seed in SEEDS]))
+    orders = common_orders(trained.insides)
+    found.update(deep_curve(trained, "common", [in_common(orders, k, count) for k in keeps])[0])
     lines, subsets, doubts = deep_curve(trained, "mass", [
         lambda _, inside, share=share: reaching(shares(inside), share) for share in MASSES])
     kept = subsets.sum(axis=3)

@@ -184,6 +184,17 @@ def over_seeds(curves):
     return found
 
 
+def common_orders(insides):
+    """By layer, and alike for all samples: the order [1,E] of the mean over them, and unsure [1,E]."""
+    return [ranking(shares(inside).mean(axis=0, keepdims=True)) for inside in insides]
+
+
+def by_common(samples, inside, keeps):
+    count, places = len(samples.effects), np.asarray(keeps) - 1
+    order, unsure = (np.repeat(rows, count, axis=0) for rows in common_orders([inside])[0])
+    return curve(samples, "common", samples.along(order)[:, places], unsure[:, places])
+
+
 def by_random(samples, seeds, keeps):
     b, e, _ = samples.effects.shape
     places = np.asarray(keeps) - 1
