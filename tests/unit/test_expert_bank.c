@@ -72,6 +72,7 @@ static void registers_what_it_needs(void **state)
     const cot_param *all[] = {f.w1, f.b1, f.w2, f.b2};
     for (int i = 0; i < 4; i++) {
         assert_true(all[i]->placement == COT_SHARDED && all[i]->rows == OWNED);
+        assert_true(all[i]->init == COT_INIT_UNIFORM);
         assert_close_double(all[i]->init_scale, 1 / sqrt(i < 2 ? D : H), 1e-15, 0);
     }
     destroy(&f);

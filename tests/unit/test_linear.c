@@ -53,9 +53,9 @@ static void registers_weights_and_bias(void **state)
     assert_true(f.w->dims[0] == IN && f.w->dims[1] == OUT && f.w->axis_count == 2);
     assert_true(f.b->dims[0] == OUT && f.b->axis_count == 1);
     assert_true(f.w->decay && !f.b->decay);
-    double bound = 1 / sqrt(IN);
-    for (size_t i = 0; i < IN * OUT; i++) assert_true(fabs((double)f.w->value[i]) <= bound);
-    for (size_t i = 0; i < OUT; i++) assert_true(fabs((double)f.b->value[i]) <= bound);
+    assert_true(f.w->init == COT_INIT_UNIFORM && f.b->init == COT_INIT_UNIFORM);
+    assert_close_double(f.w->init_scale, 1 / sqrt(IN), 1e-15, 0);
+    assert_close_double(f.b->init_scale, 1 / sqrt(IN), 1e-15, 0);
     destroy(&f);
     create(&f, false);
     assert_int_equal(cot_params_count(f.params), 1);

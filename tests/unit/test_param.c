@@ -137,6 +137,59 @@ static void initial_values_follow_their_kind(void **state)
     cot_params_destroy(&params);
 }
 
+/* Mean and mean square of a parameter's values, within five standard errors of those of its
+ * distribution: one seed in a million is further off. A square varies by kurtosis - 1. */
+static void assert_moments(const cot_param *param, double variance, double kurtosis)
+{
+    const double n = (double)param->count;
+    double sum = 0;
+    double squares = 0;
+    for (size_t i = 0; i < param->count; i++) {
+        sum += (double)param->value[i];
+        squares += pow((double)param->value[i], 2);
+    }
+    assert_close_double(sum / n, 0, 0, 5 * sqrt(variance / n));
+    assert_close_double(squares / n, variance, 5 * sqrt((kurtosis - 1) / n), 0);
+}
+
+/* Places at which both hold the same number: by chance, once in 2^24. */
+static size_t count_equal(size_t n, const cot_real *a, const cot_real *b)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += a[i] == b[i];
+    return count;
+}
+
+static void many_values_are_spread_as_their_kind_says(void **state)
+{
+    (void)state;
+    enum { ROWS = 8, ROW = 4096 };
+    const double scale = 0.5;
+    cot_params *params = cot_params_create(0, ROWS);
+    cot_param_spec spec = {.axes = "E,D",
+                           .dims = {ROWS, ROW},
+                           .placement = COT_SHARDED,
+                           .init = COT_INIT_UNIFORM,
+                           .init_scale = scale};
+    spec.name = "uniform";
+    const cot_param *uniform = cot_params_add(params, &spec);
+    spec.name = "uniform, too";
+    const cot_param *other = cot_params_add(params, &spec);
+    spec.name = "normal";
+    spec.init = COT_INIT_NORMAL;
+    const cot_param *normal = cot_params_add(params, &spec);
+    cot_params_allocate(params);
+    cot_params_initialize(params, 7);
+    assert_moments(uniform, scale * scale / 3, 1.8);
+    assert_moments(normal, scale * scale, 3);
+    assert_int_equal(count_equal(uniform->count, uniform->value, other->value), 0);
+    for (size_t row = 1; row < ROWS; row++) {
+        assert_int_equal(count_equal(ROW, uniform->value, uniform->value + row * ROW), 0);
+        assert_int_equal(count_equal(ROW, normal->value, normal->value + row * ROW), 0);
+    }
+    cot_params_destroy(&params);
+}
+
 static void names_and_seeds_have_their_own_numbers(void **state)
 {
     (void)state;
@@ -173,6 +226,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(shape_is_the_whole_one),
     cmocka_unit_test(shard_holds_the_bits_of_the_whole),
     cmocka_unit_test(initial_values_follow_their_kind),
+    cmocka_unit_test(many_values_are_spread_as_their_kind_says),
     cmocka_unit_test(names_and_seeds_have_their_own_numbers),
     cmocka_unit_test(no_experts_and_no_parameters),
 };

@@ -224,8 +224,8 @@ static void registers_what_its_options_say(void **state)
     create(&f, &(cot_router_options){.normalize = COT_NORMALIZE_NONE, .freeze = true});
     assert_int_equal(cot_params_count(f.params), 1);
     assert_true(f.phi->dims[0] == D && f.phi->dims[1] == E && f.phi->dims[2] == P);
-    assert_true(f.phi->frozen && f.phi->placement == COT_REPLICATED);
-    for (size_t i = 0; i < PHI; i++) assert_true(fabs((double)f.phi->value[i]) <= 1);
+    assert_true(f.phi->frozen && f.phi->decay && f.phi->placement == COT_REPLICATED);
+    assert_true(f.phi->init == COT_INIT_UNIFORM && f.phi->init_scale == 1);
     destroy(&f);
     create(&f, &(cot_router_options){.normalize = COT_NORMALIZE_LOGITS,
                                      .init = COT_ROUTER_LECUN_NORMAL});
