@@ -54,9 +54,9 @@ def read_arrays(group):
 
 
 def read_checkpoint(path):
-    """Parameters, first moments ({} where there are none), and the recipe."""
+    """Parameters, moments by their name (m, v), and the recipe."""
     with h5py.File(path, "r") as file:
-        moments = read_arrays(file["optimizer/m"]) if "optimizer/m" in file else {}
+        moments = {name: read_arrays(group) for name, group in file["optimizer"].items()}
         text = file.attrs["recipe"]
         text = text.decode() if isinstance(text, bytes) else str(text)
         return read_arrays(file["params"]), moments, parse_recipe(text)

@@ -34,13 +34,14 @@ class Program:
     def folder(self):
         return Path(tempfile.mkdtemp(dir=self.scratch))
 
-    def one_step(self, recipe, overrides):
-        """Checkpoints before and after the first step."""
+    def first_steps(self, recipe, overrides, count):
+        """Checkpoints before the first step and after each of `count`."""
         folder = self.folder()
-        settings = [f"--set={line}" for line in [*overrides, f"output.dir={folder}"]]
+        settings = [f"--set={line}" for line in [*overrides, f"output.dir={folder}",
+                                                 "checkpoint.every_steps=1", "checkpoint.keep=0"]]
         self.run("train", recipe, *settings, "--steps", 0)
-        self.run("train", recipe, *settings, "--resume", "auto", "--steps", 1)
-        return folder / "checkpoint-0.h5", folder / "checkpoint-1.h5"
+        self.run("train", recipe, *settings, "--resume", "auto", "--steps", count)
+        return [folder / f"checkpoint-{step}.h5" for step in range(count + 1)]
 
     def predictions(self, checkpoint, *options):
         """Logits, labels and kept experts by sample of the test split, and what is printed."""
