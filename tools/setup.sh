@@ -73,10 +73,26 @@ END
     return 1
 }
 
+# Whether dpkg knows all that the tests need as installed.
+is_complete() {
+    local package
+    command -v dpkg-query >/dev/null || return 1
+    for package in $(packages_for check); do
+        is_installed "$package" || return 1
+    done
+}
+
 main() {
     local missing=() package
+    if [[ "${1:-}" == complete ]]; then
+        is_complete
+        return
+    fi
     if ! packages_for "${1:-}" >/dev/null; then
-        echo "usage: tools/setup.sh build|check    install what building, or the tests, need" >&2
+        cat >&2 <<END
+usage: tools/setup.sh build|check    install what building, or the tests, need
+       tools/setup.sh complete       whether every package that the tests need is installed
+END
         return 64
     fi
     if ! may_install; then
