@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # coterie inspect: what it prints of a checkpoint; damage, wrong files and a failing disk are one line and an exit code.
 source "$(dirname "$0")/../support/cli.bash"
+source "$(dirname "$0")/../reference/python.bash"
 cd "$scratch"
 
 cat >r.yaml <<'YAML'
@@ -29,20 +30,19 @@ grep -q '"moments": \["m", "v"\]' json
 grep -q '"best_step": ' json
 
 # Another file of HDF5 is listed; without its own attributes it is no checkpoint.
-/usr/bin/python3 -c "
+"$python" -c "
 import h5py
 f = h5py.File('other.h5', 'w')
 f.create_dataset('g/x', data=[1.5, 2.5], dtype='f4')
 f['g'].attrs['units'] = 3
-f['loop'] = h5py.SoftLink('/g')" 2>/dev/null && {
-    "$COTERIE" inspect other.h5 | grep -Eq '/g/x +float32 +\[2\]'
-    expect 65 '/loop' "$COTERIE" inspect --digest other.h5
-    expect 65 "no readable attribute 'format'" "$COTERIE" eval other.h5
-}
+f['loop'] = h5py.SoftLink('/g')"
+"$COTERIE" inspect other.h5 | grep -Eq '/g/x +float32 +\[2\]'
+expect 65 '/loop' "$COTERIE" inspect --digest other.h5
+expect 65 "no readable attribute 'format'" "$COTERIE" eval other.h5
 
 # One byte of the last expert's weights: the data set is named, and nobody is fooled by a copy.
 cp run1/latest.h5 bad.h5
-python3 - <<'PYTHON'
+"$python" - <<'PYTHON'
 data = bytearray(open('bad.h5', 'rb').read())
 data[len(data) // 2] ^= 1
 open('bad.h5', 'wb').write(data)
