@@ -43,9 +43,10 @@ CASES = {
         "model.expert_bias=true", "model.pool=mean", "model.head_bias=true",
         "loss.label_smoothing=0.1", "data.validation=40", "optimizer.clip_norm=0.1",
         "stats.keep=[1, 2, 5]"],
-    "none, residual, two slots": [
+    "none, residual, two slots, replicas": [
         "router.normalize=none", "router.init=lecun_normal", "model.residual=true",
-        "model.experts=6", "model.slots=2", "model.expert_hidden=8", "stats.every=2"],
+        "model.experts=6", "model.slots=2", "model.expert_hidden=8", "stats.every=2",
+        "parallel.expert_replicas=2"],
     "two layers": [
         "model.experts=4", "model.slots=2", "model.expert_hidden=8", "model.layers=2",
         "model.residual=true", "model.pool=mean", "model.embed=10"],
