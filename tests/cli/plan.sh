@@ -41,6 +41,14 @@ for n in 1 2 3 64; do planned "$n" untimed 0; done
 timeout 60 "$COTERIE" plan small.yaml --ranks 2 >text 2>log || fail "as text: $(cat log)"
 grep -q 'no times: .*bench machine' text || fail "no word on how to make a profile: $(cat text)"
 
+# ---- 96 hidden units in all: 13 experts have 7 each, 100 have the one that each needs ----
+for shape in "13 7" "100 1"; do
+    read -r experts hidden <<<"$shape"
+    timeout 60 "$COTERIE" plan small.yaml --ranks 2 --set "model.experts=$experts" --format json >plan.json 2>log || fail "$(cat log)"
+    grep -q "\"parameters\": $((196 * experts + 1 + 2 * experts * 196 * hidden + 784 * 10))," plan.json ||
+        fail "$experts experts are not $hidden wide: $(cat plan.json)"
+done
+
 # ---- a profile, and the memory of real ranks ----
 ranks 2 bench machine --seconds 0.2 >text 2>log || fail "bench machine: $(cat log)"
 grep -q 'GFLOP/s' text || fail "bench machine says nothing: $(cat text)"
