@@ -78,6 +78,22 @@ refused 65 "0x00000803" "${idx[@]}" --set "data.path=$scratch/bad"
 damaged && printf '\12' | dd of="$scratch/bad/t10k-labels-idx1-ubyte" bs=1 seek=11 conv=notrunc status=none
 refused 65 "t10k-labels-idx1-ubyte" "${idx[@]}" --set "data.path=$scratch/bad"
 
+# ---- ranks that differ ----
+# apart OPTIONS OPTIONS: two ranks of which mpirun starts each in its own way.
+apart() {
+    local command=("$COTERIE" "${idx[@]}" --set data.path=idx --set data.train_samples=60 --set data.test_samples=20)
+    # shellcheck disable=SC2086 # several words
+    timeout 60 mpirun --oversubscribe --bind-to none -n 1 $1 "${command[@]}" : -n 1 $2 "${command[@]}"
+}
+mkdir "$scratch/there"
+"$COTERIE" data make --source glyphs --train 60 --test 20 --seed 2 -o "$scratch/there/idx" >/dev/null
+expect 78 "the data's checksum" apart "--wdir $scratch" "--wdir $scratch/there"
+if [ "$(uname -m)" = x86_64 ] && [ "$(core_of "$good/latest.h5")" != Prescott ]; then
+    expect 78 "the OpenBLAS kernel" apart "--wdir $scratch" "--wdir $scratch -x OPENBLAS_CORETYPE=Prescott"
+else
+    echo "OpenBLAS has one kernel to choose from here: two ranks cannot differ, skipped"
+fi
+
 # ---- the run folder ----
 touch "$scratch/file"
 refused 73 "$scratch/file" train "$small" --set "output.dir=$scratch/file/run"
