@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluation: the same numbers and predictions on every number of ranks, all fields of the JSON, all splits, part of the experts, and
-# regression. What is printed is recomputed from the predictions.
+# regression. What is printed is recomputed from the predictions, and is what training has met; the best checkpoint is the best.
 source "$(dirname "$0")/../support/cli.bash"
 source "$(dirname "$0")/../reference/python.bash"
 
@@ -41,6 +41,36 @@ else:
 assert abs(loss - printed["loss"]) < 1e-5 * loss, (loss, printed["loss"])
 END_OF_PYTHON
 
+cat >"$scratch/epochs.py" <<'END_OF_PYTHON'
+"""epochs.py FOLDER JSON...: best.h5 is the first of the best epochs, and epochs say what is printed of the checkpoints behind them."""
+import json, os, sys, numpy as np
+
+folder = sys.argv[1]
+events = [json.loads(line) for line in open(f"{folder}/metrics.jsonl")]
+epochs, steps = ([e for e in events if e["event"] == kind] for kind in ("epoch", "step"))
+learns = epochs[0]["learning_rate"] > 0
+names = [f"{split}_{measure}" for split in ("validation", "test") for measure in ("accuracy", "loss")]
+errors = [[-e[name] if "accuracy" in name else e[name] for e in epochs] for name in names if epochs[0].get(name) is not None]
+best, *others = map(np.argmin, errors)  # the first of equal ones
+assert os.readlink(f"{folder}/best.h5") == f"checkpoint-{epochs[best]['step']}.h5", errors[0]
+assert not learns or best not in (*others, np.argmax(errors[0]), len(epochs) - 1), f"numbers that tell nothing: {errors}"
+
+sizes = np.diff([*range(0, 1100, 64), 1100])
+for epoch in epochs if len(steps) == epochs[-1]["step"] else []:
+    mean = np.average([e["loss"] for e in steps if e["epoch"] == epoch["epoch"]], weights=sizes)
+    assert abs(mean - epoch["train_loss"]) < 1e-8 * mean, (mean, epoch)  # nine digits are printed
+
+for printed in map(json.load, map(open, sys.argv[2:])):
+    file = os.path.basename(os.path.realpath(printed["checkpoint"]))
+    epoch, = (e for e in epochs if file == f"checkpoint-{e['step']}.h5")
+    found = {name: value for name, value in epoch.items() if name.startswith(printed["split"])}
+    assert found and not ("train_loss" in found and learns), file
+    for name, met in found.items():
+        now = printed[name.split("_", 1)[1]]
+        # Trained with two expert replicas, evaluated with one: products of other shapes, so the last digits may differ.
+        assert met == now or abs(met - now) < 1e-6 * now, (name, met, now)
+END_OF_PYTHON
+
 # evaluated RANKS NAME CHECKPOINT ARGUMENT...: on each number of ranks the same output but for the time, and predictions that agree with it.
 evaluated() {
     local name="$2" checkpoint="$3" n first
@@ -64,9 +94,11 @@ field() {
     grep -o "\"$2\": [^,}]*" "$scratch/$1.json"
 }
 
+# By steps that grow too long the model is best before its end: by the validation split behind another epoch than by the test split.
 small="$scratch/small.yaml"
-ranks 2 train "$small" --set "output.dir=$scratch/run" --set data.validation=150 --set parallel.expert_replicas=2 \
-    --set optimizer.learning_rate=0.01 --set model.layers=2 --set model.residual=true 2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
+ranks 2 train "$small" --set "output.dir=$scratch/run" --set data.validation=150 --set parallel.expert_replicas=2 --set model.layers=2 \
+    --set model.residual=true --set seed=3 --set train.epochs=5 --set optimizer.learning_rate=0.07 --set schedule.warmup_steps=108 \
+    --set output.log_every=1 2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
 best="$scratch/run/best.h5"
 before="$(sha256sum <"$best")"
 
@@ -90,9 +122,12 @@ different="$(for name in test part mass dispatch chance chance-1; do field "$nam
 [ "$different" = 6 ] || fail "six selections, $different losses"
 [ "$(field part kept) $(field part selector)" = '"kept": 3.0 "selector": "combine"' ] || fail "not three experts by combine"
 [ "$(field test kept) $(field test selector)" = '"kept": 16.0 "selector": null' ] || fail "not all experts"
-# Trained with two expert replicas, evaluated with one: products of other shapes, so the last digits may differ here too.
-grep '"event": "epoch"' "$scratch/run/metrics.jsonl" | grep -qF "$(field validation loss | sed 's/^"/"validation_/' | cut -c 1-25)" ||
-    fail "training has met another validation loss"
+"$python" "$scratch/epochs.py" "$scratch/run" "$scratch"/{test,validation}.json || fail "training has met something else"
+# Without learning, an epoch is an evaluation of the training data, and of equal epochs the first is the best.
+ranks 1 train "$small" --set "output.dir=$scratch/still" --set optimizer.learning_rate=0 --set train.epochs=2 --set train.accumulate=3 \
+    2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
+evaluated 1 still "$scratch/still/latest.h5" --split train
+"$python" "$scratch/epochs.py" "$scratch/still" "$scratch/still.json" || fail "training has met something else than its data"
 
 # ---- side by side ----
 cat >"$scratch/compare.py" <<'END_OF_PYTHON'
@@ -122,11 +157,15 @@ grep -q '^accuracy  *[0-9.]*%$' "$scratch/text" || fail "no accuracy in the text
 grep -q 'no samples' "$scratch/text" || fail "a class without samples has an accuracy"
 grep -qi nan "$scratch/text" && fail "a number that is none"
 
-# ---- regression ----
-ranks 2 train "$COTERIE_SOURCE/jobs/recipes/l2norm.yaml" --set "output.dir=$scratch/norm" --set train.steps=60 --set data.test_samples=500 \
-    2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
+# ---- regression: the test split chooses the best; evaluations know nothing of the noise that training has ----
+ranks 2 train "$COTERIE_SOURCE/jobs/recipes/l2norm.yaml" --set "output.dir=$scratch/norm" --set train.steps=40 --set data.test_samples=500 \
+    --set data.train_samples=2560 --set router.noise=0.5 --set optimizer.learning_rate=0.1 --set schedule.kind=constant \
+    --set schedule.warmup_steps=100 2>"$scratch/log" || fail "$(tail -n 3 "$scratch/log")"
 evaluated "1 4" regression "$scratch/norm/latest.h5"
 evaluated 3 regression-part "$scratch/norm/latest.h5" --keep 5
+evaluated 1 noiseless "$scratch/norm/latest.h5" --set router.noise=0
+"$python" "$scratch/check.py" "$scratch/regression.json" "$scratch"/{regression,noiseless}-1.h5 || fail "an evaluation with noise"
+"$python" "$scratch/epochs.py" "$scratch/norm" "$scratch/regression.json" || fail "training has met another error"
 
 # ---- what cannot be ----
 refused() { expect 64 "$1" "$COTERIE" eval "$best" "${@:2}"; }
