@@ -42,11 +42,15 @@ options=(router.normalize=logits router.noise=0.3 model.activation=gelu model.ex
 compared --rounds 0 --form einsum "${options[@]/#/--set=}"
 holds 'found["losses"] == 50 and found["largest_difference"] < 1e-4 and not found["rows"]'
 
-compared --rounds 0 --form projected --ranks 1 --set data.source=l2norm --set data.train_samples=450 \
-    --set loss.kind=mean_squared_error --set model.patch_height=1 --set model.patch_width=8 \
-    --set model.slots=2 --set model.expert_bias=true --set router.uniform_dispatch=true \
-    --set train.drop_last=true --set optimizer.kind=sgd --set optimizer.momentum=0.9
+# Gradients that are clipped: unlike Adam, SGD does not undo their scale.
+options=(data.source=l2norm data.train_samples=450 loss.kind=mean_squared_error model.patch_height=1 model.patch_width=8
+    model.slots=2 model.expert_bias=true router.uniform_dispatch=true train.drop_last=true
+    optimizer.kind=sgd optimizer.momentum=0.9 optimizer.clip_norm=4.6)
+compared --rounds 0 --form projected --ranks 1 "${options[@]/#/--set=}"
 holds 'found["losses"] == 21 and found["largest_difference"] < 1e-4'
+"$COTERIE" train "$scratch/small.yaml" "${options[@]/#/--set=}" --set output.log_every=1 --set output.dir="$scratch/norms" 2>/dev/null
+norms="$(sed -n 's/.*"gradient_norm": \([^,]*\).*/\1/p' "$scratch/norms/metrics.jsonl")"
+awk '{ clipped += $1 > 4.6 } END { exit !(0 < clipped && clipped < NR) }' <<<"$norms" || fail "clipped always or never: $norms"
 
 # ---- other losses: a program that learns faster than it is told to ----
 cat >"$scratch/faster" <<END

@@ -2,6 +2,7 @@
 # A suite: however it is cut in pieces, by signals, by kills or by members, and on any number of ranks, it leaves the checkpoints and
 # studies of one that was not; and each member is what `coterie train` makes of the same recipe.
 source "$(dirname "$0")/../support/cli.bash"
+source "$(dirname "$0")/../reference/python.bash"
 
 # Three members of two epochs of 20 batches. The report is a stand-in that notes that it was called.
 sed -e 's/^  epochs: .*/  epochs: 2/' -e '/^  experts:/d' "$scratch/small.yaml" >"$scratch/suite.yaml"
@@ -123,6 +124,17 @@ grep -qE "member 2, 3 of 3: 16 experts, seed 7; .* so far, about .* left" "$scra
 ranks 1 train "$scratch/suite.yaml" --set model.experts=8 --set checkpoint.every_steps=6 --set output.report=false \
     --set "output.dir=$scratch/alone" 2>/dev/null
 [ "$(digest "$scratch/alone/latest.h5")" = "$(digest "$scratch/whole/e8-s7/latest.h5")" ] || fail "a member is another run than train makes"
+"$COTERIE" "${suite[@]}" --set "output.dir=$scratch/whole" --list --format json >"$scratch/list"
+"$python" - "$scratch/list" <<'END' || fail "the list says otherwise than the studies"
+import h5py, json, sys
+for member in json.load(open(sys.argv[1]))["members"]:
+    with h5py.File(member["folder"] + "/study.h5") as file:
+        score, random = (dict(zip(file["keep"][...], file[name][0])) for name in ("accuracy_combine", "accuracy_random_mean"))
+    wanted = [member["experts"] >> i for i in range(4) if member["experts"] >> i]
+    assert [found["kept"] for found in member["results"]] == wanted, member
+    assert all(abs(found["accuracy"] - score[found["kept"]]) < 1e-9 for found in member["results"]), member  # nine digits are printed
+    assert any(score[k] != random[k] for k in wanted), "numbers that tell nothing"
+END
 run 2 two
 same two
 echo "on 1 and 2 ranks: the same bits, those of runs alone"
@@ -140,10 +152,10 @@ rm "$scratch/two/e16-s7/study.h5"
 expect_states two "done,trained,trained"
 run 2 two
 same two
-before="$(digest "$scratch/two/e16-s7/study.h5")"
+before="$(numbers "$scratch/two/e16-s7/study.h5" -d /combine_mass)"
 run 1 two --set train.epochs=3
 expect_states two "done,done,done"
-[ "$(digest "$scratch/two/e16-s7/study.h5")" != "$before" ] || fail "the study is of an earlier checkpoint"
+[ "$(numbers "$scratch/two/e16-s7/study.h5" -d /combine_mass)" != "$before" ] || fail "the study is of an earlier checkpoint"
 [ "$(readlink "$scratch/two/e16-s7/latest.h5")" = checkpoint-60.h5 ] || fail "not trained further"
 echo "what is done is left alone; what has changed is done again"
 
@@ -159,6 +171,12 @@ ended 0
 same members
 run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1
 [ -e "$scratch/seeds/e2-s8/study.h5" ] || fail "a seed is no member"
+ranks 1 train "$scratch/suite.yaml" --set model.experts=2 --set seed=8 --set checkpoint.every_steps=6 --set output.report=false \
+    --set "output.dir=$scratch/alone-8" 2>/dev/null
+[ "$(digest "$scratch/alone-8/latest.h5")" = "$(digest "$scratch/seeds/e2-s8/latest.h5")" ] || fail "a member with another seed than its own"
+"$COTERIE" "${suite[@]}" --set suite.seeds=8,7 --set suite.experts=16,2 --list --format json >"$scratch/list"
+[ "$(grep -oE '"(member|experts|seed)": [0-9]+' "$scratch/list" | cut -d' ' -f2 | paste -sd' ')" = "0 16 8 1 2 8 2 16 7 3 2 7" ] ||
+    fail "members in another order: $(cat "$scratch/list")"
 run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select dispatch --keep 1,4 --no-timing
 "$COTERIE" inspect "$scratch/seeds/e2-s8/study.h5" | grep -q loss_dispatch || fail "what was asked for later is not in the study"
 run 1 seeds --set suite.seeds=7,8 --set suite.experts=2 --member 1 --select exhaustive --subset-limit 1

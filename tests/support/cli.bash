@@ -53,6 +53,12 @@ digest() {
     "$COTERIE" inspect --digest "$1"
 }
 
+# numbers FILE OPTION...: a digest of what h5dump selects by these options, without attributes: a digest of all covers the recipe, so any
+# setting changes it, even one without an effect.
+numbers() {
+    h5dump -A 0 -m %.9g "${@:2}" "$1" | sed 1d | sha256sum
+}
+
 # A run of about two seconds: three epochs of 20 batches, the last one of each smaller.
 cat >"$scratch/small.yaml" <<'END'
 seed: 7
