@@ -50,6 +50,7 @@ run 1 parts "${options[@]}" --resume auto
 same whole parts
 tail -n 1 "$scratch/parts/metrics.jsonl" | grep -q '"reason": "finished"' || fail "no end"
 [ "$(grep -c '"event": "end"' "$scratch/parts/metrics.jsonl")" = 1 ] || fail "the ends of the parts are left"
+if grep '"event": "warning"' "$scratch/parts/metrics.jsonl"; then fail "a warning, though nothing has changed"; fi
 echo "in parts: as in one"
 
 # ---- killed between two file operations: what that leaves, put there by hand ----
@@ -121,6 +122,21 @@ run 1 within --steps 15
 refused 73 "another checkpoint, of step 15" --set "output.dir=$scratch/within" --resume "$scratch/plain/latest.h5"
 refused 78 "stands behind 15 batches" --set "output.dir=$scratch/within" --set train.batch=128 --resume auto
 [ "$(readlink "$scratch/within/latest.h5")" = checkpoint-15.h5 ] || fail "a refused folder was changed"
+run 2 within --resume auto --steps 1 --set optimizer.learning_rate=0.002 --set data.seed=8 --set parallel.grains=4 \
+    --set parallel.exchange=tokens --set parallel.blas_threads=2 --set parallel.expert_replicas=2
+diff - <(sed -n 's/.*"warning", "step": 15, "message": "resuming \(.*\)"}/\1/p' "$scratch/within/metrics.jsonl") <<'END' || fail "other warnings"
+with another exchange plan than before (tokens, was slots): results may differ in rounding
+with another number of BLAS threads than before (2, was 1): results may differ in rounding
+with another number of grains than before (4, was 8): results may differ in rounding
+with another number of expert replicas than before (2, was 1): results may differ in rounding
+on other data than before
+with a changed recipe: data.seed: 0 -> 8
+with a changed recipe: optimizer.learning_rate: 0.001 -> 0.002
+with a changed recipe: parallel.grains: 8 -> 4
+with a changed recipe: parallel.expert_replicas: 1 -> 2
+with a changed recipe: parallel.exchange: auto -> tokens
+with a changed recipe: parallel.blas_threads: 1 -> 2
+END
 run 1 taken --init "$scratch/plain/latest.h5" --steps 0
 "$COTERIE" inspect "$scratch/taken/latest.h5" --format json | grep -q '"step": 0[,}]' || fail "--init takes the step as well"
 for name in plain taken; do
