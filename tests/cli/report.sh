@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools/report on made-up files: the page and its figures, on a phone too; what is missing leaves out
-# a figure; what is damaged is one line and exit code 65.
+# tools/report on made-up files, and on a run: the page and its figures, on a phone too; what is
+# missing leaves out a figure; what is damaged is one line and exit code 65.
 source "$(dirname "$0")/../support/cli.bash"
 here="$COTERIE_SOURCE/tests/cli"
 report="$COTERIE_SOURCE/tools/report"
@@ -35,6 +35,9 @@ for name in run deep norm suite norms; do
     preloaded "$here/report_check.py" page "$files/$name" || fail "the page of $name"
 done
 preloaded "$here/report_check.py" numbers "$files/run" "$files/run/study.h5" || fail "numbers"
+for name in run norm suite; do
+    preloaded "$here/report_check.py" table "$files/$name" || fail "the table of $name"
+done
 for figure in kept selectors classes distinct mass time training timeline router-similarity norms; do
     [ -s "$files/run/figures/$figure.pdf" ] || fail "no figure $figure of a run"
 done
@@ -43,6 +46,13 @@ for figure in kept share-kept distinct training; do
 done
 [ -s "$files/deep/figures/exhaustive.png" ] || fail "no exhaustive figures"
 grep -q 'L2 norm of its input' "$files/norms/report.html" || fail "the suite of l2norm is not told apart"
+
+# ---- of a run of the program ----
+"$COTERIE" train "$scratch/small.yaml" --set train.epochs=2 --set "output.dir=$scratch/real" 2>"$scratch/log" || fail "$(cat "$scratch/log")"
+preloaded "$report" "$scratch/real" >/dev/null || fail "no report of what the program writes"
+for check in page final; do
+    preloaded "$here/report_check.py" $check "$scratch/real" || fail "the $check of what the program writes"
+done
 
 # ---- elsewhere, and the same bytes again, from a process that begins with nothing imported ----
 "$report" "$files/run" -o "$scratch/else/where" >/dev/null || fail "-o"

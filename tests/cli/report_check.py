@@ -3,6 +3,8 @@
     report_check.py page FOLDER                 report.html is well-formed, needs nothing outside of
                                                 itself, and every figure is there as PNG and PDF
     report_check.py numbers FOLDER STUDY        its headline and table say what the study says
+    report_check.py table FOLDER                its table says what the studies in the folder say
+    report_check.py final FOLDER                it says how well the run ended
     report_check.py narrow CHROMIUM FOLDER...   at the width of a phone nothing sticks out
     report_check.py missing ANALYSIS FOLDER     without any one variable of its files, all is made
                                                 but the figures that need it; and with no answer
@@ -102,6 +104,58 @@ def check_numbers(folder, study):
     assert np.isfinite(line).all()
 
 
+def rows_of(folder):
+    """The table beside the main figure: each row by its headings."""
+    table = re.search(r"<table>(.*?)</table>", read(folder), flags=re.S)[1]
+    texts = [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+             for row in re.findall(r"<tr>(.*?)</tr>", table, flags=re.S)]
+    return [dict(zip(texts[0], row, strict=True)) for row in texts[1:]]
+
+
+def mean_of_studies(folders):
+    """By K, the mean over the studies of what Algorithm 1 and random subsets reach, then what all
+    experts reach: the accuracy, or the share of the variance that is explained."""
+    curves = []
+    for folder in folders:
+        with h5py.File(folder / "study.h5") as file:
+            name, good = ("accuracy", 1) if "accuracy" in file else ("relative_error", -1)
+            curves.append([(good < 0) + good * file[f"{name}{part}"][-1]
+                           for part in ("_combine", "_random_mean", "")])
+            keeps = file["keep"][...]
+    chosen, random, full = (np.mean(values, axis=0) for values in zip(*curves))
+    return dict(zip(keeps, chosen)), dict(zip(keeps, random)), full
+
+
+def check_table(folder):
+    folder, seen = Path(folder), set()
+    for row in rows_of(folder):
+        members = sorted(folder.glob(f"e{row['E']}-s*")) if "E" in row else [folder]
+        chosen, random, full = mean_of_studies(members)
+        assert "E" not in row or int(row["runs"]) == len(members)
+        for heading, cell in row.items():
+            part = re.search(r"E/(\d)", heading)
+            if part:
+                reached = (random if "random" in heading else chosen).get(
+                    int(row["E"]) / int(part[1]))
+                wanted = "–" if reached is None else f"{100 * reached / full:.1f}%"
+            elif "99%" in heading:
+                wanted = str(min(k for k, value in chosen.items() if value >= 0.99 * full))
+            elif heading in ("of full", "of explained variance"):
+                wanted = f"{100 * chosen[int(row['K'])] / full:.1f}%"
+            else:
+                continue
+            seen.add(heading)
+            assert cell == wanted, f"{row}: {heading} is {wanted}"
+    assert len(seen) >= (5 if "E" in row else 1), f"only {seen} was found"
+
+
+def check_final(folder):
+    lines = map(json.loads, (Path(folder) / "metrics.jsonl").read_text().splitlines())
+    value = [line["test_accuracy"] for line in lines if line["event"] == "epoch"][-1]
+    tiles = read(folder).split("<figure")[0]
+    assert f"{100 * value:.2f}%" in tiles, f"{value} is not at the top of the page"
+
+
 def check_narrow(chromium, *folders):
     """The pages in frames as wide as a phone; a script beside them measures."""
     script = """
@@ -179,5 +233,5 @@ def check_missing(analysis, folder):
 
 
 if __name__ == "__main__":
-    {"page": check_page, "numbers": check_numbers, "narrow": check_narrow,
-     "missing": check_missing}[sys.argv[1]](*sys.argv[2:])
+    {"page": check_page, "numbers": check_numbers, "table": check_table, "final": check_final,
+     "narrow": check_narrow, "missing": check_missing}[sys.argv[1]](*sys.argv[2:])
