@@ -44,13 +44,14 @@ CASES = {
         "router.normalize=none", "router.init=lecun_normal", "model.activation=gelu",
         "model.experts=6", "model.slots=2", "model.expert_hidden=8", "model.expert_bias=true",
         "optimizer.kind=sgd", "optimizer.momentum=0.9", "optimizer.weight_decay=0.01",
-        "optimizer.clip_norm=0.1", "schedule.kind=step", "schedule.every=1"],
+        "optimizer.clip_norm=0.1", "schedule.kind=step", "schedule.every=1",
+        "parallel.exchange=tokens"],
     "inputs, two layers, embedding": [
         "model.experts=3", "model.slots=2", "model.expert_hidden=7", "model.embed=10",
         "model.layers=2", "model.residual=true", "train.accumulate=2"],
     "uniform dispatch": [
         "router.uniform_dispatch=true", "model.experts=4", "model.expert_hidden=8",
-        "model.head_bias=true"],
+        "model.head_bias=true", "parallel.reproducible=false"],
     "uniform combine": [
         "router.uniform_combine=true", "router.normalize=logits", "model.experts=4",
         "model.slots=2", "model.expert_hidden=8", "model.activation=gelu"],
