@@ -115,8 +115,8 @@ static const struct argp argp = {
     "ranks."
     "\vThe model and the data are those of the recipe in the checkpoint.\n\n"
     "  mpirun -n 2 coterie eval runs/quickstart/latest.h5\n"
-    "  coterie eval runs/mnist/best.h5 --keep 4 --compare\n"
-    "  coterie eval runs/mnist/best.h5 --keep-mass 0.9 --format json",
+    "  coterie eval runs/mnist/latest.h5 --keep 4 --compare\n"
+    "  coterie eval runs/mnist/latest.h5 --keep-mass 0.9 --format json",
     NULL,
     NULL,
     NULL};

@@ -50,8 +50,8 @@ static const struct argp argp = {
     "file."
     "\vThe model and the data are those of the recipe in the checkpoint. FILE appears when it is "
     "complete; what has that name is replaced then.\n\n"
-    "  mpirun -n 2 coterie specialize runs/mnist/best.h5 -o runs/mnist/study.h5\n"
-    "  coterie specialize runs/small/best.h5 -o study.h5 --select all --sweep",
+    "  mpirun -n 2 coterie specialize runs/mnist/latest.h5 -o runs/mnist/study.h5\n"
+    "  coterie specialize runs/small/latest.h5 -o study.h5 --select all --sweep",
     children,
     NULL,
     NULL};
