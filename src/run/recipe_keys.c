@@ -100,7 +100,7 @@ const cot_recipe_key cot_recipe_keys[] = {
      .meaning = "Hidden width H of one expert; 0: from model.expert_hidden_total. "
                 "Exactly one of the two is above 0."},
     {KEY("model.expert_hidden_total", model.expert_hidden_total), .fallback = "0", COUNT_FROM(0),
-     .meaning = "Hidden width of all experts of a layer together, which fixes their parameter "
+     .meaning = "Hidden width of all experts of a layer together, which about fixes their parameter "
                 "count: one expert gets total / experts, rounded down, at least 1."},
     {KEY("model.activation", model.activation), .fallback = "relu", .words = activation_words,
      .meaning = "Activation of the experts; gelu is the exact one."},

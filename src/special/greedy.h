@@ -1,5 +1,5 @@
 /** The order `greedy`: each place goes to the expert that makes the true-label loss lowest,
- * together with those before it. An upper reference, as no selector knows the label. */
+ * together with those before it. A reference, as no selector knows the label. */
 #ifndef COTERIE_SPECIAL_GREEDY_H
 #define COTERIE_SPECIAL_GREEDY_H
 
