@@ -38,6 +38,7 @@ preloaded "$here/report_check.py" numbers "$files/run" "$files/run/study.h5" || 
 for name in run norm suite; do
     preloaded "$here/report_check.py" table "$files/$name" || fail "the table of $name"
 done
+preloaded "$here/report_check.py" words "$COTERIE_SOURCE/tools/analysis" "$files" || fail "words"
 for figure in kept selectors classes distinct mass time training timeline router-similarity norms; do
     [ -s "$files/run/figures/$figure.pdf" ] || fail "no figure $figure of a run"
 done
@@ -45,7 +46,7 @@ for figure in kept share-kept distinct training; do
     [ -s "$files/suite/figures/$figure.png" ] || fail "no figure $figure of a suite"
 done
 [ -s "$files/deep/figures/exhaustive.png" ] || fail "no exhaustive figures"
-grep -q 'L2 norm of its input' "$files/norms/report.html" || fail "the suite of l2norm is not told apart"
+grep -q 'Learning the L2 norm of the input' "$files/norms/report.html" || fail "the suite of l2norm is not told apart"
 
 # ---- of a run of the program ----
 "$COTERIE" train "$scratch/small.yaml" --set train.epochs=2 --set "output.dir=$scratch/real" 2>"$scratch/log" || fail "$(cat "$scratch/log")"

@@ -5,6 +5,8 @@
     report_check.py numbers FOLDER STUDY        its headline and table say what the study says
     report_check.py table FOLDER                its table says what the studies in the folder say
     report_check.py final FOLDER                it says how well the run ended
+    report_check.py words ANALYSIS FILES        captions are of the split and the loss at hand; what
+                                                chance gives, and what is the most there can be
     report_check.py narrow CHROMIUM FOLDER...   at the width of a phone nothing sticks out
     report_check.py missing ANALYSIS FOLDER     without any one variable of its files, all is made
                                                 but the figures that need it; and with no answer
@@ -12,10 +14,12 @@
 """
 import html
 import json
+import math
 import re
 import subprocess
 import sys
 import tempfile
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -95,11 +99,12 @@ def check_numbers(folder, study):
     with h5py.File(study) as file:
         keeps, line = file["keep"][...], file["accuracy_combine"][-1]
         full, random = file["accuracy"][-1], file["accuracy_random_mean"][-1]
+        common = file["accuracy_common"][-1]
         experts = file["expert"].size
     enough = min(int(k) for k, value in zip(keeps, line) if value >= 0.99 * full)
     assert 1 < enough < experts, "made-up numbers that tell nothing"
     assert f"{enough} of {experts}" in words, f"{enough} of {experts} is not the headline"
-    for value in (*line, *random):
+    for value in (*line, *random, *common):
         assert f"{100 * value:.2f}%" in words, f"{value} is not in the table"
     assert np.isfinite(line).all()
 
@@ -112,41 +117,48 @@ def rows_of(folder):
     return [dict(zip(texts[0], row, strict=True)) for row in texts[1:]]
 
 
-def mean_of_studies(folders):
-    """By K, the mean over the studies of what Algorithm 1 and random subsets reach, then what all
-    experts reach: the accuracy, or the share of the variance that is explained."""
-    curves = []
-    for folder in folders:
-        with h5py.File(folder / "study.h5") as file:
-            name, good = ("accuracy", 1) if "accuracy" in file else ("relative_error", -1)
-            curves.append([(good < 0) + good * file[f"{name}{part}"][-1]
-                           for part in ("_combine", "_random_mean", "")])
-            keeps = file["keep"][...]
-    chosen, random, full = (np.mean(values, axis=0) for values in zip(*curves))
-    return dict(zip(keeps, chosen)), dict(zip(keeps, random)), full
+def qualities_of(folder):
+    """Of a study: {selector: {K: accuracy, or share of the variance explained}}, and of all
+    experts."""
+    with h5py.File(Path(folder) / "study.h5") as file:
+        name, good = ("accuracy", 1) if "accuracy" in file else ("relative_error", -1)
+        found = {selector: dict(zip(file["keep"][...].tolist(),
+                                    (good < 0) + good * file[f"{name}_{selector}"][-1]))
+                 for selector in ("combine", "random_mean", "common")}
+        return found, (good < 0) + good * file[name][-1]
+
+
+def share_kept(studies, selector, keep):
+    """The mean over the studies of the share of the full quality, as the table has it."""
+    shares = [curves[selector].get(keep, np.nan) / full for curves, full in studies]
+    return "–" if np.isnan(shares).any() else f"{100 * np.mean(shares):.1f}%"
 
 
 def check_table(folder):
     folder, seen = Path(folder), set()
     for row in rows_of(folder):
-        members = sorted(folder.glob(f"e{row['E']}-s*")) if "E" in row else [folder]
-        chosen, random, full = mean_of_studies(members)
-        assert "E" not in row or int(row["runs"]) == len(members)
-        for heading, cell in row.items():
-            part = re.search(r"E/(\d)", heading)
-            if part:
-                reached = (random if "random" in heading else chosen).get(
-                    int(row["E"]) / int(part[1]))
-                wanted = "–" if reached is None else f"{100 * reached / full:.1f}%"
-            elif "99%" in heading:
-                wanted = str(min(k for k, value in chosen.items() if value >= 0.99 * full))
-            elif heading in ("of full", "of explained variance"):
-                wanted = f"{100 * chosen[int(row['K'])] / full:.1f}%"
-            else:
-                continue
-            seen.add(heading)
-            assert cell == wanted, f"{row}: {heading} is {wanted}"
-    assert len(seen) >= (5 if "E" in row else 1), f"only {seen} was found"
+        of_suite = "E" in row
+        members = sorted(folder.glob(f"e{row['E']}-s*")) if of_suite else [folder]
+        studies = [qualities_of(member) for member in members]
+        want = {}
+        if of_suite:
+            E = int(row["E"])
+            mean = {k: np.mean([curves["combine"][k] for curves, _ in studies])
+                    for k in studies[0][0]["combine"]}
+            enough = 0.99 * np.mean([full for _, full in studies])
+            want = {"runs": str(len(members)), "hidden units": f"{784 // E * E}",
+                    "parameters": f"{6 * E}",
+                    "K for 99%": str(min(k for k, value in mean.items() if value >= enough)),
+                    "same for all E/4": share_kept(studies, "common", E / 4)}
+            for part in (8, 4, 2):
+                want[f"at E/{part}"] = share_kept(studies, "combine", E / part)
+                want[f"random E/{part}"] = share_kept(studies, "random_mean", E / part)
+        else:
+            name = "of full" if "of full" in row else "of explained variance"
+            want = {name: share_kept(studies, "combine", int(row["K"]))}
+        assert {name: row[name] for name in want} == want, f"{row}, not {want}"
+        seen |= {name for name in want if want[name] != "–"}
+    assert len(seen) >= (10 if of_suite else 1), f"only {seen} was found"
 
 
 def check_final(folder):
@@ -154,6 +166,44 @@ def check_final(folder):
     value = [line["test_accuracy"] for line in lines if line["event"] == "epoch"][-1]
     tiles = read(folder).split("<figure")[0]
     assert f"{100 * value:.2f}%" in tiles, f"{value} is not at the top of the page"
+
+
+def check_words(analysis, folder):
+    sys.path.insert(0, analysis)
+    import coterie_files
+    import figures_study
+    import figures_suite
+    import figures_training
+    import summary
+
+    run, norm = (coterie_files.open_run(Path(folder) / name) for name in ("run", "norm"))
+    assert norm.attributes["split"] == "validation", "the attributes are those of another study"
+    table = summary.table_of_run(norm).caption
+    assert table.startswith("Validation relative error"), table
+    sharpness = figures_training.routing_sharpness(norm).reading
+    assert "validation samples" in sharpness, sharpness
+    for of, side in ((run, "Above the dashed"), (norm, "Below the dashed")):
+        assert side in figures_study.choice_by_mass(of).reading
+    norm.metrics = {}
+    assert summary.summary_of_run(norm).tiles[0][1].startswith("validation"), "the split of a study"
+    kept = figures_study.accuracy_against_kept
+    assert "the same K for every sample" in kept(run).reading
+    for seeds in (1, 2):
+        suite = coterie_files.Suite(Path(folder), [run] * seeds)
+        reading = figures_suite.share_of_accuracy_kept(suite).reading
+        assert ("±1 sd over the seeds" in reading) == (seeds > 1), reading
+    run.studies = {"study.h5": run.study.drop_vars("accuracy_common")}
+    assert "the same K" not in kept(run).reading and "at random" in kept(run).reading
+    for experts, most in ((16, "2.30"), (8, "2.08")):  # of 10 classes
+        run.studies = {"study.h5": run.study.isel(expert=slice(experts))}
+        assert summary.tiles_of_stats(run)[0][1].endswith(most), f"of {experts} experts"
+    for experts, keep, samples in ((8, 2, 20), (8, 8, 20), (32, 8, 1000)):
+        subsets = math.comb(experts, keep)
+        want = subsets * (1 - Fraction(subsets - 1, subsets) ** samples)
+        got, most = figures_study.subsets_by_chance(experts, keep, samples)
+        assert abs(got / want - 1) < 1e-12 and most == min(subsets, samples), (experts, keep, got)
+    for experts, keep in ((512, 256), (4096, 2048)):
+        assert figures_study.subsets_by_chance(experts, keep, 10000) == (10000, 10000)
 
 
 def check_narrow(chromium, *folders):
@@ -234,4 +284,5 @@ def check_missing(analysis, folder):
 
 if __name__ == "__main__":
     {"page": check_page, "numbers": check_numbers, "table": check_table, "final": check_final,
-     "narrow": check_narrow, "missing": check_missing}[sys.argv[1]](*sys.argv[2:])
+     "words": check_words, "narrow": check_narrow,
+     "missing": check_missing}[sys.argv[1]](*sys.argv[2:])

@@ -1,12 +1,13 @@
 """Made-up files of every kind that the analysis reads, so that it can be tested without training.
 
     report_files.py FOLDER     run/ (classification, one layer), deep/ (two layers), norm/ (a
-                               regression), suite/ (E = 2, 8, 32; two seeds) and norms/ (l2norm, E =
-                               1 and 16)
+                               regression, of the validation split), suite/ (E = 2, 8, 32; two
+                               seeds, the second without K = 1) and norms/ (l2norm, E = 1 and 16)
 
 Numbers are drawn, but hold together as real ones do: masses sum to 1, errors fall.
 """
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Case:
     classes: int = 10  # 0: a regression
     tokens: int = 4
     records: int = 5
+    split: str = "test"
 
     @property
     def measure(self):
@@ -51,7 +53,7 @@ class Case:
     @property
     def keeps(self):
         powers = 2 ** np.arange(10)
-        return sorted({int(k) for k in powers if k < self.experts} | {self.experts})
+        return sorted({int(k) for k in powers if self.seed < k < self.experts} | {self.experts})
 
     @property
     def recipe(self):
@@ -86,7 +88,7 @@ class File:
 
 
 def attributes_of(case, kind):
-    return {"format": "coterie-statistics", "format_version": 1, "kind": kind, "split": "test",
+    return {"format": "coterie-statistics", "format_version": 1, "kind": kind, "split": case.split,
             "recipe": case.recipe, "seed": case.seed, "coterie_version": "0.1.0",
             "build": "0.1.0 made-up GNU 12.2.0", "ranks": 2, "host": "node1",
             "started": "2024-05-06T07:08:09Z", "written": "2024-05-06T07:10:09Z",
@@ -203,7 +205,7 @@ def add_exhaustive(out, case):
 
 
 def write_study(path, case, rng):
-    selectors = {"combine": 9, "dispatch": 5, "contribution": 10, "greedy": 14}
+    selectors = {"combine": 9, "common": 3, "dispatch": 5, "contribution": 10, "greedy": 14}
     if case.experts <= 8:
         selectors["exhaustive"] = 16
     dimensions = dimensions_of(case, 1, case.keeps)
@@ -220,7 +222,8 @@ def write_study(path, case, rng):
         values = against_kept(case, quickness)[None]
         out.add(f"{case.measure}_{name}", "record,keep", values)
         out.add(f"loss_{name}", "record,keep", 2 - values)
-        subsets = np.minimum(5000, 3 * keeps * (case.experts - keeps) + 1)
+        subsets = [min(5000, math.comb(case.experts, k), 3 * k * (case.experts - k) + 1)
+                   for k in case.keeps]
         out.add(f"distinct_subsets_{name}", "record,layer,keep",
                 np.broadcast_to(subsets, (1, case.layers, len(keeps))))
     add_random(out, case, rng)
@@ -286,7 +289,9 @@ def main(folder):
     write_run(folder / "run", Case(experts=16))
     write_predictions(folder / "run" / "predictions.h5", Case(experts=16))
     write_run(folder / "deep", Case(experts=8, layers=2, slots=2))
-    write_run(folder / "norm", Case(experts=16, classes=0))
+    write_run(folder / "norm", Case(experts=16, classes=0, split="validation"))
+    write_study(folder / "norm" / "another.h5", Case(experts=16, classes=0),
+                np.random.default_rng(1))
     for experts in (2, 8, 32):
         for seed in (0, 1):
             write_run(folder / "suite" / f"e{experts}-s{seed}", Case(experts, seed))

@@ -257,6 +257,24 @@ class Run:
     def classifies(self):
         return self.recipe.get("loss", {}).get("kind") != "mean_squared_error"
 
+    @property
+    def hidden_units(self):
+        """Of all experts of a layer together, by the recipe; None when it does not say."""
+        model = self.recipe.get("model", {})
+        total = model.get("expert_hidden_total")
+        if total and self.experts:
+            return self.experts * max(1, total // self.experts)
+        return self.experts * model.get("expert_hidden", 0) or None
+
+    @property
+    def parameters(self):
+        """How many numbers the model has, by its latest checkpoint; None without one."""
+        latest = self.folder / "latest.h5"
+        if not latest.exists():
+            return None
+        with _reading(latest), h5py.File(latest, "r") as file:
+            return sum(data.size for data in file["params"].values())
+
 
 def _studies_in(folder):
     """Every study in a folder by file name; links and checkpoints are passed over."""
@@ -287,15 +305,17 @@ def open_run(folder):
     metrics = read_metrics(metrics_path) if metrics_path.exists() else {}
     stats = open_statistics(stats_path) if stats_path.exists() else None
     studies = _studies_in(folder)
-    known = [data.attrs for data in [*studies.values(), stats] if data is not None]
+    run = Run(folder, "", {}, metrics, stats, studies)
+    known = [data.attrs for data in (run.study, stats) if data is not None]
     if latest.exists():
         known.append(_attributes_of(latest, "checkpoint"))
-    attributes = known[0] if known else {}
+    run.attributes = known[0] if known else {}
     if not known and not metrics and not recipe_path.exists():
         raise FileError(folder, "is no run folder: it has none of recipe.yaml, metrics.jsonl, "
                         "stats.h5, study.h5 and checkpoints", 66)
-    text = _read_text(recipe_path) if recipe_path.exists() else attributes.get("recipe", "")
-    return Run(folder, text, attributes, metrics, stats, studies)
+    run.recipe_text = _read_text(recipe_path) if recipe_path.exists() else \
+        run.attributes.get("recipe", "")
+    return run
 
 
 @dataclass

@@ -1,15 +1,27 @@
 """Figures of a specialization study of one model."""
+import math
+
 import numpy as np
 
 from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, fraction, from_zero, heat_image,
                      heat_key, heat_range, label_lines, limits_around, log_axis, need,
                      percent_axis, share_axis)
-from figures_training import by_main_class, measure_of
+from figures_training import by_main_class, measure_of, split_of
 
 SOURCE = "study.h5"
-SELECTORS = {"combine": ("Algorithm 1", "blue"), "dispatch": ("dispatch", "green"),
-             "contribution": ("contribution", "purple"), "greedy": ("greedy", "brown"),
-             "exhaustive": ("exhaustive", "ink")}
+SAME = "same for all"
+SELECTORS = {"combine": ("Algorithm 1", "blue"), "common": (SAME, "muted"),
+             "dispatch": ("dispatch", "green"), "contribution": ("contribution", "purple"),
+             "greedy": ("greedy", "brown"), "exhaustive": ("exhaustive", "ink")}
+# Not methods: they know the true answer.
+REFERENCES = {"greedy": "Greedy knows the true answer, so it is a reference and not a method; it "
+                        "adds one expert at a time and need not end at the best subset. ",
+              "exhaustive": "Exhaustive, a reference too, has the lowest loss of all subsets. "}
+# What the distance of Algorithm 1 to the other lines says.
+AGAINST_RANDOM = "its distance to K experts at random (dashed) says that it matters which are kept"
+AGAINST_COMMON = ("its distance to the same K for every sample (dotted: those with the largest "
+                  "mean combine weight), that they must be chosen for each sample: that is "
+                  "specialization")
 
 
 def kept_curve(study, measure, selector="combine"):
@@ -73,17 +85,18 @@ def draw_random(ax, study, measure, scale=1.0):
     return x, mean
 
 
-def label_apart(ax, lines):
-    """Name one or two lines where they are farthest apart: the upper one above it, the other below.
-    Lines are (text, colour, x, y)."""
-    at = len(lines[0][2]) // 2
-    if len(lines) > 1 and len(lines[0][3]) == len(lines[1][3]):
-        at = int(np.nanargmax(np.abs(lines[0][3] - lines[1][3])))
-    lines = sorted(lines, key=lambda line: -line[3][min(at, len(line[3]) - 1)])
-    for (text, colour, x, y), up in zip(lines, (True, False)):
-        i = min(at, len(y) - 1)
-        ax.annotate(text, (x[i], y[i]), (-7, 7) if up else (7, -12), textcoords="offset points",
-                    color=LIGHT[colour], ha="right" if up else "left", fontsize=9)
+def names_on_the_left(figure, ax, starts):
+    """Name lines where they start, where they are far apart; the axis goes to the right."""
+    ax.yaxis.set_ticks_position("right")
+    ax.spines[["left"]].set_visible(False)
+    figure.subplots_adjust(left=0.25, right=0.86)
+    label_lines(ax, starts, "left")
+
+
+def distances(with_common, with_random):
+    """How to read the distance of Algorithm 1 to the lines that are there."""
+    there = "; ".join([AGAINST_RANDOM] * with_random + [AGAINST_COMMON] * with_common)
+    return f"{there[0].upper()}{there[1:]}." if there else ""
 
 
 def accuracy_against_kept(run):
@@ -91,27 +104,32 @@ def accuracy_against_kept(run):
     keeps, line = kept_curve(run.study, measure)
     experts = run.study.sizes["expert"]
     full, = need(run.study, SOURCE, measure)
-    figure, (ax,) = canvas(height=3.1, right=0.95)
-    ax.axhline(full.values[-1], color=LIGHT["muted"], lw=0.8, ls=":")
-    ax.plot(keeps / experts, line, color=LIGHT["blue"], marker="o")
+    figure, (ax,) = canvas(height=3.3)
+    ax.axhline(full.values[-1], color=LIGHT["grid"])
+    common = f"{measure}_common" in run.study
+    starts = [(keeps[0] / experts, full.values[-1], "all experts", LIGHT["muted"])]
+    if common:
+        x, y = kept_curve(run.study, measure, "common")
+        ax.plot(x / experts, y, color=LIGHT["muted"], ls=":")
+        starts.append((x[0] / experts, y[0], SAME, LIGHT["muted"]))
     random = draw_random(ax, run.study, measure, experts)
+    if random is not None:
+        starts.append((random[0][0], random[1][0], "random", LIGHT["orange"]))
+    ax.plot(keeps / experts, line, color=LIGHT["blue"], marker="o")
+    starts.append((keeps[0] / experts, line[0], "Algorithm 1", LIGHT["blue"]))
     share_axis(ax, keeps.min() / experts)
     measure_axis(ax, run)
-    lines = [("Algorithm 1", "blue", keeps / experts, line)]
-    if random is not None:
-        lines.append(("random, ±1 sd", "orange", *random))
-    label_apart(ax, lines)
-    label_lines(ax, [(1, full.values[-1], "all experts", LIGHT["muted"])])
-    ax.set_title(f"test {words} when each sample keeps K of {experts} experts"
-                 if run.study.attrs.get("split", "test") == "test" else f"{words} of kept experts")
+    names_on_the_left(figure, ax, starts)
+    ax.set_title(f"{split_of(run.study)} {words}, K of {experts} kept")
     ax.set_xlabel("share of the experts kept, K/E")
     enough = enough_experts(run.study, measure)
     reached = f"{enough} experts keep 99%." if enough else "No measured subset keeps 99%."
     return Plot(
         "kept", f"{words.capitalize()} against experts kept",
-        "Each sample keeps its own K experts. Algorithm 1 takes those with the largest combine "
-        "weights; the band takes K at random. The gap between them is what the combine weights "
-        "know of specialization.",
+        "Algorithm 1: each sample keeps the K experts with its largest combine weights. "
+        + distances(common, random is not None)
+        + (" The band is ±1 sd of drawing the random subsets anew for the same model and samples, "
+           "and says nothing of other seeds of training." if random is not None else ""),
         f"Line chart over K/E from {fraction(keeps.min() / experts)} to 1. {reached}", figure)
 
 
@@ -127,23 +145,23 @@ def ways_to_choose(run):
     for name in there:
         keeps, line = kept_curve(run.study, measure, name)
         text, colour = SELECTORS[name]
-        ax.plot(keeps, line, color=LIGHT[colour], marker="o", lw=2.2 if name == "combine" else 1.3)
+        ax.plot(keeps, line, color=LIGHT[colour], marker="o", ls=":" if name == "common" else "-",
+                lw=2.2 if name == "combine" else 1.3)
         starts.append((keeps[0], line[0], text, LIGHT[colour]))
     random = draw_random(ax, run.study, measure)
     if random is not None:
         starts.append((random[0][0], random[1][0], "random", LIGHT["orange"]))
     count_axis(ax, run.study.keep.values)
     measure_axis(ax, run)
-    ax.yaxis.set_ticks_position("right")
-    ax.spines[["left"]].set_visible(False)
-    figure.subplots_adjust(left=0.25, right=0.86)
-    label_lines(ax, starts, "left")
-    ax.set_title(words)
+    names_on_the_left(figure, ax, starts)
+    ax.set_title(f"{split_of(run.study)} {words}")
     ax.set_xlabel(f"experts kept, of {experts}")
     return Plot(
         "selectors", "Ways to choose the experts",
-        "The same question for every way of choosing. Greedy and exhaustive know the true label, "
-        "so they are upper bounds, not methods.",
+        "The same question for every way of choosing. "
+        + "".join(note for name, note in REFERENCES.items() if name in there)
+        + ("Lowest loss need not be highest accuracy." if run.classifies and "exhaustive" in there
+           else ""),
         f"Line chart of {words} against experts kept for " +
         ", ".join(SELECTORS[name][0] for name in there) + ".", figure)
 
@@ -183,13 +201,41 @@ def choice_by_mass(run):
         "mass", "As many experts as a sample needs",
         "Each sample keeps the fewest experts that together have the share M of its combine "
         "weight. A point says which M; its bar, how much the number of experts differs from sample "
-        "to sample. Above the dashed line, a number chosen by sample is the better choice.",
+        f"to sample. {'Above' if run.classifies else 'Below'} the dashed line, a number chosen by "
+        "sample is the better choice.",
         f"At M = {run.study.mass.values[-1]:.2g}, {x[-1]:.1f} experts on average.", figure)
 
 
+def subsets_by_chance(experts, keep, samples):
+    """How many different subsets of size K so many samples use when each draws its own at random,
+    on average: C (1 - (1 - 1/C)^N) with C = C(E,K); and how many they can use at most."""
+    most = min(math.comb(experts, keep), samples)
+    if math.comb(experts, keep) < 2:
+        return float(most), most
+    if math.comb(experts, keep) > 10**300:  # no floating-point number, and no two samples agree
+        return float(samples), most
+    there = float(math.comb(experts, keep))
+    return -there * math.expm1(samples * math.log1p(-1 / there)), most
+
+
+def draw_chance(ax, x, sizes, samples):
+    """Lines of subsets_by_chance for the (E, K) in `sizes`; their numbers."""
+    chance, most = zip(*(subsets_by_chance(e, k, samples) for e, k in sizes))
+    ax.plot(x, most, color=LIGHT["muted"], lw=0.8, ls=":")
+    ax.plot(x, chance, color=LIGHT["orange"], lw=1.2, ls=(0, (4, 2)))
+    return chance, most
+
+
+COMPARE_SUBSETS = ("Compare with the dashed line, what subsets drawn at random would give, and the "
+                   "dotted one, the most there can be (all subsets of the size, or one for each "
+                   "sample): far below them, samples share subsets; near them, the number tells "
+                   "nothing of specialization, for chance would give it too.")
+
+
 def distinct_subsets(run):
-    there = [name for name in SELECTORS
-             if run.study is not None and f"distinct_subsets_{name}" in run.study]
+    # The same for all is one subset.
+    there = [name for name in SELECTORS if name != "common"
+             and run.study is not None and f"distinct_subsets_{name}" in run.study]
     if not there:
         raise LeftOut(f"{SOURCE} has no distinct_subsets" if run.study is not None
                       else f"there is no {SOURCE}")
@@ -208,20 +254,23 @@ def distinct_subsets(run):
             if layer == 0:
                 ends.append((keeps[top], line[top], text, LIGHT[colour]))
     samples, = need(run.study, SOURCE, "samples")
-    ax.axhline(int(samples[-1]), color=LIGHT["muted"], lw=0.8, ls=":")
-    ends.append((run.study.keep.values[-1], int(samples[-1]), "samples", LIGHT["muted"]))
-    count_axis(ax, run.study.keep.values)
+    experts, keeps = run.study.sizes["expert"], run.study.keep.values
+    samples = int(samples[-1])
+    chance, most = draw_chance(ax, keeps, [(experts, int(k)) for k in keeps], samples)
+    top = int(np.argmax(most))
+    ends += [(keeps[top], most[top], "most", LIGHT["muted"]),
+             (keeps[top], chance[top], "random", LIGHT["orange"])]
+    count_axis(ax, keeps)
     log_axis(ax)
     label_lines(ax, ends)
-    experts = run.study.sizes["expert"]
     ax.set_title("different subsets over all samples")
     ax.set_xlabel(f"experts kept, of {experts}")
     return Plot(
         "distinct", "How many different subsets are used",
-        "Many different subsets mean that samples of one class do not simply share one set of "
-        "experts; the dotted line would be a subset of its own for every sample."
+        COMPARE_SUBSETS
         + (" Paler lines are later layers." if run.study.sizes.get("layer", 1) > 1 else ""),
-        "Line chart of the number of different subsets against experts kept.", figure)
+        f"Line chart of the number of different subsets against experts kept, for {samples} "
+        f"samples. At K = {keeps[top]} random subsets would give {chance[top]:.0f}.", figure)
 
 
 def classes_and_experts(run):
@@ -249,9 +298,9 @@ def classes_and_experts(run):
     heat_key(figure, limits, "times even")
     return Plot(
         "classes", "Which expert is used by which class",
-        "One row a class, one column an expert; the stronger the blue, the more of the class's "
-        "combine weight the expert has. Experts are in the order of their main class, so "
-        "specialization shows as a diagonal staircase.",
+        f"On the {split_of(data)} split. One row a class, one column an expert; the stronger the "
+        "blue, the more of the class's combine weight the expert has. Experts are in the order of "
+        "their main class, so specialization shows as a diagonal staircase.",
         f"Heat map of {classes} classes by {experts} experts; the strongest cell has "
         f"{np.nanmax(relative):.1f} times an even share.", figure)
 

@@ -1,14 +1,15 @@
 """Figures of a suite: runs that differ in the number of experts, and in the seed.
 
-Where there are several seeds, lines are means over them.
+Where there are several seeds, lines are means over them, and bars reach one standard deviation of
+the seeds up and down.
 """
 import numpy as np
 
 from drawing import (LIGHT, LeftOut, Plot, canvas, count_axis, from_zero, label_lines,
                      limits_around, log_axis, percent_axis, ramp_colour, share_axis)
-from figures_study import (full_quality, kept_curve, measure_axis, quality, random_band,
-                           share_of_full)
-from figures_training import measure_of
+from figures_study import (COMPARE_SUBSETS, SAME, distances, draw_chance, full_quality, kept_curve,
+                           measure_axis, quality, share_of_full)
+from figures_training import measure_of, most_information, split_of
 
 PARTS = ((2, "E/2", "green"), (4, "E/4", "blue"), (8, "E/8", "purple"))
 
@@ -28,31 +29,65 @@ def studied(suite):
     return groups
 
 
+def curves(studies, measure, selector="combine"):
+    """The subset sizes K that all studies measured, and the measure [study,K] there; of random
+    subsets, each study's mean. None where a study lacks it."""
+    name = "random_mean" if selector == "random" else selector
+    if any(f"{measure}_{name}" not in study for study in studies):
+        return None
+    lines = [dict(zip(*kept_curve(study, measure, name))) for study in studies]
+    keeps = sorted(set.intersection(*map(set, lines)))
+    return np.array(keeps), np.array([[line[k] for k in keeps] for line in lines])
+
+
 def mean_curve(studies, measure):
-    """The measure against K, the mean over studies of the K that all of them measured."""
-    curves = [dict(zip(*kept_curve(study, measure))) for study in studies]
-    keeps = sorted(set.intersection(*map(set, curves)))
-    return np.array(keeps), np.array([np.mean([curve[k] for curve in curves]) for k in keeps])
+    """The measure of Algorithm 1 against K, the mean over the studies."""
+    keeps, lines = curves(studies, measure)
+    return keeps, lines.mean(axis=0)
 
 
-def mean_band(studies, measure):
-    """As random_band; variances are averaged over the studies."""
-    bands = [random_band(study, measure) for study in studies]
-    if any(band is None or not np.array_equal(band[0], bands[0][0]) for band in bands):
-        return bands[0]
-    _, means, deviations = zip(*bands)
-    return bands[0][0], np.mean(means, axis=0), np.sqrt(np.mean(np.square(deviations), axis=0))
+def draw_means(ax, x, lines, **style):
+    """A line through the means over the seeds, with bars of one standard deviation where there are
+    several; `lines` has at each x the values of its seeds. The means."""
+    means = [np.mean(values) for values in lines]
+    ax.plot(x, means, **style)
+    several = [(at, mean, np.std(values, ddof=1))
+               for at, mean, values in zip(x, means, lines) if len(values) > 1]
+    if several:
+        at, mean, deviation = zip(*several)
+        ax.errorbar(at, mean, yerr=deviation, fmt="none", ecolor=style["color"], elinewidth=0.9,
+                    capsize=1.5)
+    return means
 
 
-def value_at(studies, measure, keep):
-    """The mean quality at K = keep, or NaN where it was not measured."""
-    keeps, line = mean_curve(studies, measure)
-    at = np.flatnonzero(keeps == keep)
-    return float(quality(measure, line[at[0]])) if len(at) else np.nan
+def bars(groups):
+    """What the bars are, where there are any."""
+    several = any(len(members) > 1 for members in groups.values())
+    return " Bars: ±1 sd over the seeds of the suite." if several else ""
 
 
-def full_of(studies, measure):
-    return float(np.mean([full_quality(study, measure) for study in studies]))
+def shares_kept(studies, measure, keep, selector="combine"):
+    """The share of the full quality that K = keep experts have, in each study; NaN where one has
+    not measured it."""
+    found = curves(studies, measure, selector)
+    if found is None or keep not in found[0]:
+        return np.full(len(studies), np.nan)
+    part = quality(measure, found[1][:, list(found[0]).index(keep)])
+    return np.array([share_of_full(float(value), full_quality(study, measure))
+                     for value, study in zip(part, studies)])
+
+
+def size_in_words(run):
+    """What models with different numbers of experts have in common."""
+    total = run.recipe.get("model", {}).get("expert_hidden_total")
+    return f"E experts of floor({total}/E) hidden units, so of about the same size together" \
+        if total else "E experts of the same size each, so of different sizes together"
+
+
+def splits_of(groups):
+    """The split that the studies are of; all of them where they differ."""
+    every = {split_of(study) for studies in groups.values() for study in studies}
+    return " and ".join(sorted(every))
 
 
 def accuracy_against_kept(suite):
@@ -63,35 +98,39 @@ def accuracy_against_kept(suite):
                           sharey=True)
     axes = np.ravel(axes)
     lowest = min(studies[0].keep.values.min() / experts for experts, studies in groups.items())
+    drawn = set()
     for ax in axes[len(groups):]:
         ax.set_visible(False)
     for ax, (experts, studies) in zip(axes, groups.items()):
-        keeps, line = mean_curve(studies, measure)
-        band = mean_band(studies, measure)
-        if band is not None:
-            x, mean, deviation = band[0] / experts, band[1], band[2]
-            ax.fill_between(x, mean - deviation, mean + deviation, color=LIGHT["orange"], alpha=0.3,
-                            lw=0)
-            ax.plot(x, mean, color=LIGHT["orange"], ls=(0, (3, 1.5)), lw=1)
-        ax.plot(keeps / experts, line, color=LIGHT["blue"], marker="o", markersize=2.4, lw=1.4)
+        for selector, colour, style in (("common", "muted", {"ls": ":", "lw": 1.2}),
+                                        ("random", "orange", {"ls": (0, (3, 1.5)), "lw": 1}),
+                                        ("combine", "blue", {"marker": "o", "lw": 1.4})):
+            found = curves(studies, measure, selector)
+            if found is not None:
+                drawn.add(selector)
+                draw_means(ax, found[0] / experts, found[1].T, color=LIGHT[colour], markersize=2.4,
+                           **style)
         share_axis(ax, lowest, most_ticks=4)
         ax.set_title(f"E = {experts}", pad=3)
         ax.tick_params(labelbottom=True, labelsize=8)
     measure_axis(axes[0], suite.runs[0])
-    figure.text(0.55 / 4.4, 0.012, "share of the experts kept, K/E", color=LIGHT["muted"])
+    figure.text(0.03, 0.012, "share kept, K/E", color=LIGHT["muted"])
     figure.text(0.99, 0.012, "random", color=LIGHT["orange"], ha="right")
     figure.text(0.86, 0.012, "Algorithm 1", color=LIGHT["blue"], ha="right")
+    if "common" in drawn:
+        figure.text(0.65, 0.012, SAME, color=LIGHT["muted"], ha="right")
     return Plot(
         "kept", f"{words.capitalize()} against experts kept, for every number of experts",
-        "Line: each sample keeps the K experts with its largest combine weights (Algorithm 1). "
-        "Dashed, with a band of ±1 sd: K experts at random. If many small experts specialize "
-        "more than few large ones, the line leaves the band further behind as E grows.",
+        f"On the {splits_of(groups)} split. Line: each sample keeps the K experts with its largest "
+        "combine weights (Algorithm 1). " + distances("common" in drawn, "random" in drawn)
+        + bars(groups),
         f"One line chart over K/E for each of E = {', '.join(map(str, groups))}.", figure)
 
 
 def all_numbers_of_experts(suite):
-    groups = studied(suite)
-    measure, words = measure_of(suite.runs[0])
+    groups, first = studied(suite), suite.runs[0]
+    measure, words = measure_of(first)
+    better = "above" if first.classifies else "below"
     figure, (ax,) = canvas(height=3.3, left=1.2, right=0.2)
     starts, lowest = [], 1
     for i, (experts, studies) in enumerate(groups.items()):
@@ -110,26 +149,30 @@ def all_numbers_of_experts(suite):
     ax.set_xlabel("share of the experts kept, K/E")
     return Plot(
         "kept-together", "The same share of the experts, many small or few large",
-        "Algorithm 1 alone, all numbers of experts in one figure. At the same K/E the same number "
-        "of parameters is at work, so a line above another one makes more of them.",
+        f"Algorithm 1 alone, all numbers of experts in one figure: {size_in_words(first)}."
+        + (f" At the same K/E about as many parameters are at work, so a line {better} another one "
+           "makes more of them; how much of that is choice, the lines of random subsets tell."
+           if first.recipe.get("model", {}).get("expert_hidden_total") else ""),
         "Line chart with one line for each number of experts.", figure)
 
 
 def share_of_accuracy_kept(suite):
     groups = studied(suite)
     measure, words = measure_of(suite.runs[0])
-    figure, (ax,) = canvas(height=3.0, right=0.75)
-    ends, drawn = [], []
+    figure, (ax,) = canvas(height=3.2, right=0.75)
+    ends, drawn, chance = [], [], []
     for part, text, colour in PARTS:
-        points = [(experts, share_of_full(value_at(studies, measure, experts // part),
-                                          full_of(studies, measure)))
-                  for experts, studies in groups.items() if experts >= part]
-        points = [(x, y) for x, y in points if np.isfinite(y)]
-        if points:
-            x, y = zip(*points)
-            ax.plot(x, y, color=LIGHT[colour], marker="o")
-            ends.append((x[-1], y[-1], text, LIGHT[colour]))
-            drawn += y
+        for selector, style in (("random", {"ls": (0, (4, 2)), "lw": 1.2, "markersize": 2}),
+                                ("combine", {})):
+            shares = {experts: shares_kept(studies, measure, experts // part, selector)
+                      for experts, studies in groups.items() if experts >= part}
+            shares = {x: values for x, values in shares.items() if np.isfinite(values).all()}
+            if shares:
+                y = draw_means(ax, list(shares), shares.values(), color=LIGHT[colour],
+                               marker="o", **style)
+                (ends if selector == "combine" else chance).append(
+                    (max(shares), y[-1], text, LIGHT[colour]))
+                drawn += y
     if not ends:
         raise LeftOut("no study has K = E/2, E/4 or E/8")
     ax.axhline(0.99, color=LIGHT["muted"], lw=0.8, ls=":")
@@ -143,40 +186,46 @@ def share_of_accuracy_kept(suite):
     ax.set_xlabel("experts in the model, E")
     return Plot(
         "share-kept", f"How much of the {good} a part of the experts keeps",
-        "Algorithm 1 at half, a quarter and an eighth of the experts. Rising lines say that more "
-        "experts, at the same number of parameters, specialize more.",
-        "; ".join(f"{text}: {100 * y:.1f}% at E = {x}" for x, y, text, _ in ends[:-1]) + ".",
-        figure)
+        f"On the {splits_of(groups)} split: Algorithm 1 at half, a quarter and an eighth of the "
+        "experts"
+        + (", and as many at random (dashed, in the same colour). With more and smaller experts "
+           "chance may keep more, too: look at the distance to the dashed line, not at the rise alone."
+           if chance else ".") + bars(groups),
+        "; ".join([f"{text}: {100 * y:.1f}% at E = {x}" for x, y, text, _ in ends[:-1]]
+                  + [f"random {text}: {100 * y:.1f}%" for _, y, text, _ in chance]) + ".", figure)
 
 
 def distinct_subsets(suite):
     groups = studied(suite)
-    points, samples = [], 0
+    points, samples, layers = {}, 0, 1
     for experts, studies in groups.items():
         counts = [study.distinct_subsets_combine.sel(keep=experts // 4).values[-1, 0]
                   for study in studies if "distinct_subsets_combine" in study
                   and experts >= 4 and experts // 4 in study.keep.values]
         if counts:
-            points.append((experts, np.mean(counts)))
+            points[experts] = counts
             samples = int(studies[0].samples[-1]) if "samples" in studies[0] else 0
+            layers = studies[0].sizes["layer"]
     if not points:
         raise LeftOut("no study has distinct_subsets_combine at K = E/4")
-    figure, (ax,) = canvas(height=2.8, right=0.75)
-    ax.plot(*zip(*points), color=LIGHT["blue"], marker="o")
-    ends = []
+    figure, (ax,) = canvas(height=2.8, right=0.95)
+    means = draw_means(ax, list(points), points.values(), color=LIGHT["blue"], marker="o")
+    ends = [(max(points), means[-1], "Algorithm 1", LIGHT["blue"])]
     if samples:
-        ax.axhline(samples, color=LIGHT["muted"], lw=0.8, ls=":")
-        ends.append((points[-1][0], samples, "samples", LIGHT["muted"]))
-    count_axis(ax, [x for x, _ in points])
+        chance, most = draw_chance(ax, list(points), [(e, e // 4) for e in points], samples)
+        ends += [(max(points), chance[-1], "random", LIGHT["orange"]),
+                 (max(points), most[-1], "most", LIGHT["muted"])]
+    count_axis(ax, list(points))
     log_axis(ax)
     label_lines(ax, ends)
-    ax.set_title("different subsets over all samples, K = E/4")
+    layer = f"layer 0 of {layers}, " if layers > 1 else ""
+    ax.set_title(f"different subsets over all samples, {layer}K = E/4")
     ax.set_xlabel("experts in the model, E")
     return Plot(
         "distinct", "How many different subsets are used",
-        "Algorithm 1 at a quarter of the experts. Few subsets would mean that the same experts do "
-        "for all samples; the dotted line would be a subset of its own for every sample.",
-        "; ".join(f"E = {x}: {y:.0f}" for x, y in points) + ".", figure)
+        "Algorithm 1 at a quarter of the experts. " + (COMPARE_SUBSETS if samples else "")
+        + bars(points),
+        "; ".join(f"E = {x}: {y:.0f}" for x, y in zip(points, means)) + ".", figure)
 
 
 def _curve_over_training(runs, measure):
@@ -218,12 +267,14 @@ def training_curves(suite):
     label_lines(ax, ends)
     ax.set_title(f"test {words}")
     ax.set_xlabel("step")
-    reading = "Each line is a number of experts, at the same number of parameters."
+    several = any(len(runs) > 1 for runs in suite.by_experts().values())
+    reading = f"Each line is a number of experts: {size_in_words(suite.runs[0])}." + (
+        " Means over the seeds." if several else "")
     if learns_l2norm(suite):
-        reading = ("The experiment behind Theorem 1: a Soft MoE with one expert, however large, "
-                   "cannot learn the L2 norm of its input, so its error stays high; with more "
-                   "experts of the same total size it falls. Error relative to the target's "
-                   "variance: 1 is no better than the mean.")
+        reading = ("Learning the L2 norm of the input, the experiment behind Theorem 1. " + reading
+                   + " Error relative to the target's variance: 1 is no better than the mean. With "
+                   "the experts the slots grow in number, too; one expert with as many slots is the "
+                   "control that tells the two apart.")
     return Plot("training", "Learning the L2 norm" if learns_l2norm(suite) else "Training", reading,
                 "; ".join(f"E = {experts} ends at {values[-1]:.4g}"
                           for experts, (_, values) in curves.items()) + ".", figure)
@@ -232,7 +283,10 @@ def training_curves(suite):
 def final_accuracy(suite):
     """The final measure of every run."""
     measure, words = measure_of(suite.runs[0])
-    points = [(run.experts, value) for run in suite.runs if (value := final_value(run)) is not None]
+    points = [(run.experts, *value) for run in suite.runs
+              if (value := final_value(run)) is not None]
+    splits = " and ".join(sorted({split for _, _, split in points}))
+    points = [(experts, value) for experts, value, _ in points]
     if len({experts for experts, _ in points}) < 2:
         raise LeftOut("fewer than two numbers of experts have been evaluated")
     figure, (ax,) = canvas(height=2.7)
@@ -241,44 +295,52 @@ def final_accuracy(suite):
     ax.plot(list(means), list(means.values()), color=LIGHT["blue"], lw=1)
     count_axis(ax, list(means))
     measure_axis(ax, suite.runs[0])
-    ax.set_title(f"test {words} with all experts")
+    ax.set_title(f"{splits} {words} with all experts")
     ax.set_xlabel("experts in the model, E")
     return Plot("final", f"{words.capitalize()} of the whole models",
-                "One point a run; the line goes through the means over the seeds.",
+                "One point a run; the line goes through the means over the seeds. Models of "
+                f"{size_in_words(suite.runs[0])}.",
                 "; ".join(f"E = {e}: {v:.4g}" for e, v in means.items()) + ".", figure)
 
 
 def final_value(run):
-    """What the last evaluation measured, from metrics.jsonl or the study."""
+    """What the last evaluation measured and on which split, from metrics.jsonl or the study."""
     measure, _ = measure_of(run)
     epochs = run.metrics.get("epoch")
     if epochs is not None and f"test_{measure}" in epochs:
         values = epochs[f"test_{measure}"].values.astype(float)
         if np.isfinite(values).any():
-            return float(values[np.isfinite(values)][-1])
+            return float(values[np.isfinite(values)][-1]), "test"
     if run.study is not None and measure in run.study:
-        return float(run.study[measure].values[-1])
+        return float(run.study[measure].values[-1]), split_of(run.study)
     return None
 
 
 def mutual_information(suite):
-    points = []
+    points, most, splits = {}, [], set()
     for experts, runs in suite.by_experts().items():
-        values = [float(run.study.mutual_information[-1].mean()) for run in runs
-                  if run.study is not None and "mutual_information" in run.study]
-        if values and experts > 1:
-            points.append((experts, np.mean(values)))
+        studies = [run.study for run in runs
+                   if run.study is not None and "mutual_information" in run.study]
+        if studies and experts > 1:
+            points[experts] = [float(study.mutual_information[-1].mean()) for study in studies]
+            most.append(most_information(studies[0])[0])
+            splits |= set(map(split_of, studies))
     if len(points) < 2:
         raise LeftOut("fewer than two numbers of experts have mutual_information")
-    figure, (ax,) = canvas(height=2.7)
-    ax.plot(*zip(*points), color=LIGHT["green"], marker="o")
-    from_zero(ax)
-    count_axis(ax, [x for x, _ in points])
+    splits = " and ".join(sorted(splits))
+    figure, (ax,) = canvas(height=2.7, right=0.75)
+    means = draw_means(ax, list(points), points.values(), color=LIGHT["green"], marker="o")
+    ax.plot(list(points), most, color=LIGHT["muted"], lw=0.8, ls=":")
+    log_axis(ax)
+    count_axis(ax, list(points))
+    label_lines(ax, [(max(points), most[-1], "most", LIGHT["muted"])])
     ax.set_title("mutual information of class and expert, nat")
     ax.set_xlabel("experts in the model, E")
     return Plot("information", "What an expert's weight tells of the class",
-                "0: nothing; the logarithm of the number of classes: everything. Mean over layers.",
-                "; ".join(f"E = {x}: {y:.3f} nat" for x, y in points) + ".", figure)
+                f"On the {splits} split, mean over layers, on a logarithmic axis. Dotted: the most "
+                "there can be, the logarithm of the number of classes or of experts, whichever is "
+                "smaller; far below it, an expert's weight tells next to nothing." + bars(points),
+                "; ".join(f"E = {x}: {y:.3f} nat" for x, y in zip(points, means)) + ".", figure)
 
 
 def _time_ratio(study, keep):

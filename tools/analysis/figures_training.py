@@ -34,6 +34,18 @@ def measure_of(run):
     return ("accuracy", "accuracy") if run.classifies else ("relative_error", "relative error")
 
 
+def split_of(data):
+    """The split that a statistics file is of, in words."""
+    return {"train": "training"}.get(split := data.attrs.get("split", "test"), split)
+
+
+def most_information(data):
+    """What mutual information of class and expert can be at most, in nat, and as words."""
+    classes, experts = data.sizes.get("class", 1), data.sizes["expert"]
+    fewer = f"{classes} classes" if classes <= experts else f"{experts} experts"
+    return np.log(min(classes, experts)), f"the logarithm of {fewer}"
+
+
 def training_curves(run):
     metrics = run.metrics
     if _series(metrics, "epoch", "test_loss") is None and _series(metrics, "step", "loss") is None:
@@ -66,7 +78,7 @@ def training_curves(run):
 def specialization(run):
     """Mutual information of class and expert over training."""
     information, purity = need(run.stats, "stats.h5", "mutual_information", "purity")
-    classes = run.stats.sizes.get("class", 1)
+    most, words = most_information(run.stats)
     steps, layers = run.stats.step.values, information.sizes["layer"]
     figure, axes = canvas(2, height=3.8, right=0.75, sharex=True)
     for ax, values in zip(axes, (information, purity.mean("expert"))):
@@ -85,9 +97,9 @@ def specialization(run):
     percent_axis(axes[1].yaxis)
     return Plot(
         "specialization", "How specialization grows",
-        "How much an expert's weight tells of the class (0: nothing; "
-        f"{np.log(classes):.2f} nat, the logarithm of {classes}: everything), and the mean share of "
-        "an expert's weight that goes to its main class.",
+        f"On the {split_of(run.stats)} split: how much an expert's weight tells of the class (0: "
+        f"nothing; {most:.2f} nat, {words}: the most there can be), and the mean share of an "
+        "expert's weight that goes to its main class.",
         f"Mutual information goes from {information.values[0].mean():.3f} to "
         f"{information.values[-1].mean():.3f} nat over training.", figure)
 
@@ -239,7 +251,8 @@ def routing_sharpness(run):
     return Plot(
         "sharpness", "How sharp the routing is",
         "Effective numbers, the exponential of an entropy: 1 is a hard choice, the upper end an "
-        "even mix. Means over the test samples.",
+        "even mix. Above, the exponential of the mean entropy; below, the mean of the exponential; "
+        f"means over the {split_of(run.stats)} samples.",
         f"At the end a token's output comes from {float(np.exp(entropy[-1]).mean()):.1f} of {slots} "
         "slots.", figure)
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from drawing import LeftOut, fraction
-from figures_study import (enough_experts, full_quality, kept_curve, quality, random_band,
+from figures_study import (SAME, enough_experts, full_quality, kept_curve, quality, random_band,
                            share_of_full)
-from figures_suite import (final_value, full_of, mean_band, mean_curve, studied, value_at)
-from figures_training import measure_of
+from figures_suite import curves, final_value, mean_curve, shares_kept, studied
+from figures_training import measure_of, most_information, split_of
 
 
 @dataclass
@@ -78,17 +78,23 @@ def table_of_run(run):
     except LeftOut:
         return None
     band = random_band(run.study, measure)
+    common = f"{measure}_common" in run.study
+    same = dict(zip(*kept_curve(run.study, measure, "common"))) if common else {}
     experts, rows = run.study.sizes["expert"], []
     for k, value in zip(keeps, line):
         row = [str(k), fraction(k / experts), shown(run, value)]
+        if common:
+            row.append(shown(run, same.get(k)))
         if band is not None:
             at = list(band[0]).index(k)
             row += [shown(run, band[1][at]), shown(run, band[2][at])]
         rows.append(row + [percent(share_of_full(float(quality(measure, value)), full), 1)])
     random = ["random", "± sd"] if band is not None else []
     of_all = "of full" if run.classifies else "of explained variance"
-    return Table(f"Test {words} when each sample keeps K of {experts} experts",
-                 ["K", "K/E", "Algorithm 1", *random, of_all], rows)
+    note = "; sd: of drawing the random subsets anew" if band is not None else ""
+    split = split_of(run.study).capitalize()
+    return Table(f"{split} {words} when each sample keeps K of {experts} experts{note}",
+                 ["K", "K/E", "Algorithm 1", *([SAME] * common), *random, of_all], rows)
 
 
 def enough_tile(enough, experts, of_what):
@@ -122,10 +128,9 @@ def tiles_of_stats(run):
     data = run.study if run.study is not None else run.stats
     if data is None or "mutual_information" not in data:
         return []
-    classes = data.sizes.get("class", 2)
     information = float(data.mutual_information[-1].mean())
     return [(f"{information:.2g} nat", "mutual information of class and expert, of at most "
-             f"{np.log(classes):.2f}")]
+             f"{most_information(data)[0]:.2f}")]
 
 
 def summary_of_run(run):
@@ -133,7 +138,7 @@ def summary_of_run(run):
     final = final_value(run)
     tiles = []
     if final is not None:
-        tiles.append((shown(run, final), f"test {words} with all experts"))
+        tiles.append((shown(run, final[0]), f"{final[1]} {words} with all experts"))
     if run.study is not None:
         tiles += tiles_of_study(run)
     tiles += tiles_of_stats(run)
@@ -151,56 +156,60 @@ def table_of_suite(suite):
         groups = studied(suite)
     except LeftOut:
         groups = {}
-    head = ["E", "runs", words]
+    common = any(curves(studies, measure, "common") is not None for studies in groups.values())
+    head = ["E", "runs", "hidden units", "parameters", words]
     if groups:
-        head += ["K for 99%", "at E/8", "at E/4", "at E/2", "random E/2"]
-    rows = []
+        head += ["K for 99%", "at E/8", "random E/8", "at E/4", "random E/4",
+                 *([f"{SAME} E/4"] * common), "at E/2", "random E/2"]
+    rows, splits = [], set()
     for experts, runs in suite.by_experts().items():
-        values = [value for run in runs if (value := final_value(run)) is not None]
-        row = [str(experts), str(len(runs)), shown(first, np.mean(values) if values else None)]
+        found = [value for run in runs if (value := final_value(run)) is not None]
+        splits |= {split for _, split in found}
+        mean = np.mean([value for value, _ in found]) if found else None
+        sizes = [f"{size:,}" if size else "–"
+                 for size in (runs[0].hidden_units, runs[0].parameters)]
+        row = [str(experts), str(len(runs)), *sizes, shown(first, mean)]
         if groups:
-            row += study_cells(groups.get(experts), measure, experts)
+            row += study_cells(groups.get(experts), measure, experts, common)
         rows.append(row)
     note = "; at E/8 to E/2: the share of the full " + \
         (words if first.classifies else "explained variance") + " that is kept" if groups else ""
-    return Table(f"Test {words} by number of experts{note}", head, rows)
+    title = f"{' and '.join(sorted(splits))} {words}".strip().capitalize()
+    return Table(f"{title} by number of experts{note}", head, rows)
 
 
 def enough_of(studies, measure):
     """The smallest K that keeps 99% of the full quality in the mean over the studies, or None."""
     keeps, line = mean_curve(studies, measure)
-    good = keeps[quality(measure, line) >= 0.99 * full_of(studies, measure)]
+    full = np.mean([full_quality(study, measure) for study in studies])
+    good = keeps[quality(measure, line) >= 0.99 * full]
     return int(good.min()) if len(good) else None
 
 
-def study_cells(studies, measure, experts):
+def study_cells(studies, measure, experts, common):
     if not studies:
-        return ["–"] * 5
-    full = full_of(studies, measure)
+        return ["–"] * (7 + common)
     cells = [str(enough_of(studies, measure) or "–")]
     for part in (8, 4, 2):
-        kept = value_at(studies, measure, experts // part) if experts >= part else np.nan
-        cells.append(percent(share_of_full(kept, full), 1))
-    band, half = mean_band(studies, measure), experts // 2
-    if band is not None and half in band[0]:
-        at = list(band[0]).index(half)
-        kept = float(quality(measure, band[1][at]))
-        return [*cells, percent(share_of_full(kept, full), 1)]
-    return [*cells, "–"]
+        for selector in ("combine", "random", *(["common"] * (common and part == 4))):
+            shares = shares_kept(studies, measure, experts // part, selector)
+            cells.append(percent(np.mean(shares), 1))
+    return cells
 
 
 def tiles_of_suite(suite):
     first = suite.runs[0]
     measure, words = measure_of(first)
-    by_experts = {e: [v for run in runs if (v := final_value(run)) is not None]
+    by_experts = {e: [v[0] for run in runs if (v := final_value(run)) is not None]
                   for e, runs in suite.by_experts().items()}
+    splits = " and ".join(sorted({v[1] for run in suite.runs if (v := final_value(run))}))
     means = {e: np.mean(values) for e, values in by_experts.items() if values}
     tiles = []
     if means:
         best = (max if first.classifies else min)(means, key=means.get)
-        tiles.append((shown(first, means[best]), f"best test {words}: E = {best}"))
+        tiles.append((shown(first, means[best]), f"best {splits} {words}: E = {best}"))
         if not first.classifies and 1 in means:
-            tiles.append((shown(first, means[1]), f"test {words} with one expert"))
+            tiles.append((shown(first, means[1]), f"{splits} {words} with one expert"))
     try:
         groups = studied(suite)
     except LeftOut:
