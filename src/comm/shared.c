@@ -14,6 +14,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* of Linux 5.14, which older headers do not know */
+#endif
+
 struct cot_shared {
     MPI_Comm comm;
     MPI_Win window; /* MPI_WIN_NULL in a sketch */
